@@ -1,0 +1,63 @@
+package ingress
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+)
+
+// receive takes one webhook. A 202 means that the event is stored; with every
+// other answer it still belongs to the sender, who sends it again.
+func (s *Server) receive(c echo.Context, ep *endpoint, arrived time.Time) reply {
+	r := c.Request()
+	if no := s.inadmissible(r); no.refused() {
+		return no
+	}
+	reserved, ok := s.gate.enter(r.ContentLength, int64(s.options.Server.MaxBody))
+	if !ok {
+		return tooBusy
+	}
+	defer func() { s.gate.leave(reserved) }()
+
+	buf, body, err := s.buffers.read(r.Body, r.ContentLength)
+	if err != nil {
+		return s.unread(err)
+	}
+	reserved = s.gate.settle(reserved, body)
+	if err := ep.verify(c, body, arrived); err != nil {
+		s.buffers.put(buf)
+		return unauthorized(err, len(body))
+	}
+	e := ep.Source.Decode(r.Header, body, arrived)
+
+	ctx, cancel := context.WithTimeout(s.lifetime, s.options.PublishTimeout)
+	receipt, err := s.options.Publisher.Publish(ctx, e)
+	cancel()
+	if err != nil {
+		return unstored(err, len(body)) // the buffer is not used again: the publisher may still read it
+	}
+
+	stored := reply{status: http.StatusAccepted, outcome: OutcomeAccepted, bytes: len(body)}
+	if receipt.Duplicate {
+		stored.outcome = OutcomeDuplicate
+	}
+	buf.answer = appendAccepted(buf.answer[:0], e.ID, e.Subject, receipt)
+	writeJSON(c.Response(), stored.status, buf.answer)
+	s.logStored(ep.Name, e, receipt)
+	s.buffers.put(buf)
+	return stored
+}
+
+// inadmissible refuses by the headers alone, before a byte of the body is read.
+func (s *Server) inadmissible(r *http.Request) reply {
+	if r.ContentLength > int64(s.options.Server.MaxBody) {
+		return s.tooLarge()
+	}
+	switch r.Header.Get("Content-Encoding") {
+	case "", "identity":
+		return reply{}
+	}
+	return compressed
+}

@@ -1,0 +1,28 @@
+package ingress
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/penstock/penstock/internal/event"
+)
+
+// Source knows how one sender's requests are verified and read. It is safe
+// for concurrent use.
+type Source interface {
+	// Verify checks the request's raw bytes against every secret of the
+	// source, in constant time, with now as the clock.
+	Verify(h http.Header, body []byte, now time.Time) error
+	// Decode reads a verified request. It never fails: what cannot be read
+	// becomes an event under unknown.malformed, so that nothing is lost.
+	Decode(h http.Header, body []byte, now time.Time) event.Event
+}
+
+// Publisher stores events.
+type Publisher interface {
+	// Publish returns once e is stored at the configured durability, or an
+	// error of package event. It may be called concurrently; it keeps no
+	// reference to e.Body after it has returned a nil error.
+	Publish(ctx context.Context, e event.Event) (event.Receipt, error)
+}

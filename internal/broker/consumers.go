@@ -1,0 +1,164 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/penstock/penstock/internal/delivery"
+)
+
+// ackWait is how long a message handed out may stay silent before it is handed
+// out again: the most that a crash delays an event. touchEvery is how often we
+// say that we still work on it.
+const (
+	ackWait    = 15 * time.Second
+	touchEvery = 5 * time.Second
+)
+
+// maxAckPending bounds what one consumer has handed out. Past about 2,000 the
+// server's bookkeeping costs more than the work.
+const maxAckPending = 2000
+
+// nothing is the filter of a sink that no route names: no event is ever stored
+// on it, so its queue is always empty and pins nothing.
+const nothing = "penstock.none"
+
+// lanes are the two consumers of one sink.
+type lanes struct{ main, retry jetstream.Consumer }
+
+// ensureConsumers makes the consumers of a sink, or edits them in place so
+// that they keep their position.
+func (b *Broker) ensureConsumers(ctx context.Context, s delivery.Subscription) (lanes, error) {
+	main, err := b.ensureMain(ctx, s)
+	if err != nil {
+		return lanes{}, fmt.Errorf("set up queue of sink %s: %w", s.Sink, err)
+	}
+	retry, err := b.ensureConsumer(ctx, retryStream, jetstream.ConsumerConfig{
+		Durable: retryConsumerPrefix + s.Sink, FilterSubject: retryDuePrefix + s.Sink,
+		DeliverPolicy: jetstream.DeliverAllPolicy,
+	})
+	if err != nil {
+		return lanes{}, fmt.Errorf("set up retry queue of sink %s: %w", s.Sink, err)
+	}
+	return lanes{main: main, retry: retry}, nil
+}
+
+func (b *Broker) ensureMain(ctx context.Context, s delivery.Subscription) (jetstream.Consumer, error) {
+	cfg := jetstream.ConsumerConfig{Durable: sinkConsumerPrefix + s.Sink, DeliverPolicy: jetstream.DeliverByStartSequencePolicy}
+	switch len(s.Filters) {
+	case 0:
+		cfg.FilterSubject = nothing
+	case 1:
+		cfg.FilterSubject = s.Filters[0]
+	default:
+		cfg.FilterSubjects = s.Filters
+	}
+	_, err := b.admin.js.Consumer(ctx, EventsStream, cfg.Durable)
+	if err == nil {
+		return b.ensureConsumer(ctx, EventsStream, cfg)
+	}
+	if !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return nil, err
+	}
+	start, known, err := b.startSequence(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	if known {
+		b.o.Logger.Warn("the queue of a known sink is gone; delivering again from where the sink began",
+			"sink", s.Sink, "from_sequence", start)
+	}
+	cfg.OptStartSeq = start
+	return b.ensureConsumer(ctx, EventsStream, cfg)
+}
+
+func (b *Broker) ensureConsumer(ctx context.Context, stream string, want jetstream.ConsumerConfig) (jetstream.Consumer, error) {
+	js := b.admin.js
+	want.AckPolicy, want.AckWait, want.MaxDeliver = jetstream.AckExplicitPolicy, ackWait, -1
+	want.MaxAckPending = maxAckPending
+	want.Metadata = map[string]string{ownerKey: owner}
+	c, err := js.Consumer(ctx, stream, want.Durable)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return js.CreateConsumer(ctx, stream, want)
+	}
+	if err != nil {
+		return nil, err
+	}
+	have := c.CachedInfo().Config
+	if have.Metadata[ownerKey] != owner {
+		return nil, fmt.Errorf("consumer %s on stream %s was not made by Penstock and is left alone; rename the sink, or delete that consumer", want.Durable, stream)
+	}
+	next := have
+	next.FilterSubject, next.FilterSubjects = want.FilterSubject, want.FilterSubjects
+	next.AckWait, next.MaxDeliver, next.MaxAckPending = want.AckWait, want.MaxDeliver, want.MaxAckPending
+	if next.FilterSubject == have.FilterSubject && slices.Equal(next.FilterSubjects, have.FilterSubjects) &&
+		next.AckWait == have.AckWait && next.MaxDeliver == have.MaxDeliver && next.MaxAckPending == have.MaxAckPending {
+		return c, nil
+	}
+	return js.UpdateConsumer(ctx, stream, next)
+}
+
+// startSequence is where the sink begins. known reports that the stream has
+// seen the sink before: then it is where it began then, never later, since
+// nobody can say what it had delivered. A new sink's start is recorded before
+// its consumer is made.
+func (b *Broker) startSequence(ctx context.Context, s delivery.Subscription) (seq uint64, known bool, err error) {
+	b.startMu.Lock()
+	defer b.startMu.Unlock()
+	stream, err := b.admin.js.Stream(ctx, EventsStream)
+	if err != nil {
+		return 0, false, err
+	}
+	info := stream.CachedInfo()
+	if v, ok := info.Config.Metadata[startKeyPrefix+s.Sink]; ok {
+		seq, err := strconv.ParseUint(v, 10, 64)
+		if err != nil {
+			return 0, true, fmt.Errorf("recorded start of sink %s is %q, not a sequence", s.Sink, v)
+		}
+		return max(seq, 1), true, nil
+	}
+	seq, err = b.newStart(ctx, stream, info, s)
+	if err != nil {
+		return 0, false, err
+	}
+	cfg := info.Config
+	cfg.Metadata = maps.Clone(cfg.Metadata)
+	cfg.Metadata[startKeyPrefix+s.Sink] = strconv.FormatUint(seq, 10)
+	if _, err := b.admin.js.UpdateStream(ctx, cfg); err != nil {
+		return 0, false, fmt.Errorf("record start of sink %s: %w", s.Sink, err)
+	}
+	return seq, false, nil
+}
+
+func (b *Broker) newStart(ctx context.Context, stream jetstream.Stream, info *jetstream.StreamInfo, s delivery.Subscription) (uint64, error) {
+	start, now := s.Start, info.State.LastSeq+1
+	switch {
+	case start.Beginning || b.firstSinks[s.Sink]:
+		// Nobody had read this stream when we opened it: what it holds came
+		// before its first sinks were set up, and is theirs to have.
+		return 1, nil
+	case start.Since > 0:
+		return seqAt(ctx, stream, info, time.Now().Add(-start.Since))
+	case start.At.IsZero():
+		return now, nil
+	}
+	return seqAt(ctx, stream, info, start.At)
+}
+
+// anySinkRecorded reports that the stream has had a sink before.
+func anySinkRecorded(info *jetstream.StreamInfo) bool {
+	for k := range info.Config.Metadata {
+		if strings.HasPrefix(k, startKeyPrefix) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,148 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/penstock/penstock/internal/delivery"
+)
+
+// DeadLetters returns the dead letters that f selects, oldest first, without
+// bodies, and whether there may be more after the last one.
+func (b *Broker) DeadLetters(ctx context.Context, f delivery.DeadFilter) (letters []delivery.DeadLetter, more bool, err error) {
+	stream, err := b.admin.js.Stream(ctx, deadStream)
+	if err != nil {
+		return nil, false, fmt.Errorf("look up stream %s: %w", deadStream, err)
+	}
+	if stream.CachedInfo().State.Msgs == 0 {
+		return nil, false, nil
+	}
+	cfg := jetstream.OrderedConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: f.After + 1, HeadersOnly: true,
+	}
+	if f.Sink != "" {
+		cfg.FilterSubjects = []string{deadPrefix + f.Sink + ".>"}
+	}
+	c, err := stream.OrderedConsumer(ctx, cfg)
+	if err != nil {
+		return nil, false, fmt.Errorf("read dead letters: %w", err)
+	}
+	for {
+		batch, err := c.FetchNoWait(max(min(f.Limit+1, 500), 1))
+		if err != nil {
+			return nil, false, fmt.Errorf("read dead letters: %w", err)
+		}
+		got := 0
+		for m := range batch.Messages() {
+			got++
+			d, ok := decodeDead(m)
+			if !ok || f.Class != "" && d.Class != f.Class || d.Died.Before(f.Since) {
+				continue
+			}
+			if len(letters) == f.Limit {
+				more = true
+				continue
+			}
+			letters = append(letters, d)
+		}
+		if err := batch.Error(); err != nil && !errors.Is(err, nats.ErrTimeout) {
+			return nil, false, fmt.Errorf("read dead letters: %w", err)
+		}
+		if got == 0 || more {
+			return letters, more, nil
+		}
+	}
+}
+
+func decodeDead(m jetstream.Msg) (delivery.DeadLetter, bool) {
+	md, err := m.Metadata()
+	if err != nil {
+		return delivery.DeadLetter{}, false
+	}
+	return deadLetter(m.Headers(), m.Subject(), m.Data(), md.Sequence.Stream, md.Timestamp)
+}
+
+func deadLetter(h nats.Header, subject string, body []byte, seq uint64, at time.Time) (delivery.DeadLetter, bool) {
+	a, ok := decodeDelivery(h, body)
+	if !ok {
+		return delivery.DeadLetter{}, false
+	}
+	d := delivery.DeadLetter{
+		Seq: seq, Sink: sinkOfDead(subject), Event: a.Event, Died: at,
+		Attempts: a.Attempts, First: a.First, Generation: a.Generation,
+		Class: delivery.Class(first(h, hdrClass)), Reason: first(h, hdrReason),
+	}
+	d.Status, _ = strconv.Atoi(first(h, hdrStatus))
+	return d, true
+}
+
+// DeadLetter returns one dead letter with its body.
+func (b *Broker) DeadLetter(ctx context.Context, seq uint64) (delivery.DeadLetter, error) {
+	stream, err := b.admin.js.Stream(ctx, deadStream)
+	if err != nil {
+		return delivery.DeadLetter{}, fmt.Errorf("look up stream %s: %w", deadStream, err)
+	}
+	m, err := stream.GetMsg(ctx, seq)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return delivery.DeadLetter{}, fmt.Errorf("%w: %d", delivery.ErrNoDeadLetter, seq)
+	}
+	if err != nil {
+		return delivery.DeadLetter{}, fmt.Errorf("read dead letter %d: %w", seq, err)
+	}
+	d, ok := deadLetter(m.Header, m.Subject, m.Data, m.Sequence, m.Time)
+	if !ok {
+		return delivery.DeadLetter{}, fmt.Errorf("dead letter %d was not written by Penstock", seq)
+	}
+	return d, nil
+}
+
+// RetryDead puts one dead letter back into its sink's retry lane, and only
+// there, as a delivery without attempts. It is gone from the dead letters once
+// the lane has it.
+func (b *Broker) RetryDead(ctx context.Context, seq uint64) (delivery.DeadLetter, error) {
+	d, err := b.DeadLetter(ctx, seq)
+	if err != nil {
+		return delivery.DeadLetter{}, err
+	}
+	a := delivery.Attempt{Event: d.Event, History: delivery.History{
+		Generation: d.Generation + 1, Origin: "redrive/" + strconv.FormatUint(seq, 10),
+	}}
+	h := deliveryHeader(d.Sink, &a, 1)
+	h.set(hdrMsgID, "redrive."+strconv.FormatUint(seq, 10))
+	m := &nats.Msg{Subject: retryDuePrefix + d.Sink, Header: h.h, Data: d.Event.Body}
+	ack, err := b.store(ctx, b.admin.js, m)
+	if err != nil {
+		return delivery.DeadLetter{}, fmt.Errorf("retry dead letter %d: %w", seq, err)
+	}
+	if !ack.Duplicate {
+		b.ledger(d.Sink).add(len(d.Event.Body))
+	}
+	return d, b.deleteDead(ctx, seq)
+}
+
+// DropDead deletes one dead letter for good and returns what it was.
+func (b *Broker) DropDead(ctx context.Context, seq uint64) (delivery.DeadLetter, error) {
+	d, err := b.DeadLetter(ctx, seq)
+	if err != nil {
+		return delivery.DeadLetter{}, err
+	}
+	return d, b.deleteDead(ctx, seq)
+}
+
+func (b *Broker) deleteDead(ctx context.Context, seq uint64) error {
+	stream, err := b.admin.js.Stream(ctx, deadStream)
+	if err != nil {
+		return fmt.Errorf("look up stream %s: %w", deadStream, err)
+	}
+	err = stream.DeleteMsg(ctx, seq)
+	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) && !errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
+		return fmt.Errorf("delete dead letter %d: %w", seq, err)
+	}
+	return nil
+}

@@ -1,0 +1,263 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/penstock/penstock/internal/delivery"
+)
+
+// Shares of the events stream's bytes: above pressureAt the janitor purges
+// events before their retention is over, above squeezeAt even those whose ids
+// the dedupe window still has to remember.
+const (
+	pressureAt = 0.80
+	squeezeAt  = 0.95
+	relieveTo  = 0.75
+)
+
+// runJanitor keeps the retention until ctx is done. Its failures are logged:
+// what it could not do it does next time, and a stream that fills up meanwhile
+// makes the ingress answer 507, which loses nothing.
+func (b *Broker) runJanitor(ctx context.Context) error {
+	if b.o.JanitorEvery <= 0 {
+		<-ctx.Done()
+		return nil
+	}
+	t := time.NewTicker(b.o.JanitorEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+		if err := b.tidy(ctx, time.Now()); err != nil && ctx.Err() == nil {
+			b.o.Logger.Warn("could not tidy the event store, trying again", "err", err, "in", b.o.JanitorEvery)
+		}
+	}
+}
+
+// tidy purges what has outlived its retention, and under pressure what is
+// delivered everywhere. It never purges what a configured sink has not had.
+func (b *Broker) tidy(ctx context.Context, now time.Time) error {
+	stream, err := b.admin.js.Stream(ctx, EventsStream)
+	if err != nil {
+		return fmt.Errorf("look up stream %s: %w", EventsStream, err)
+	}
+	info := stream.CachedInfo()
+	st := info.State
+	if st.Msgs == 0 {
+		return nil
+	}
+	upTo, err := b.expired(ctx, stream, info, now)
+	if err != nil {
+		return err
+	}
+	pressed, err := b.pressed(ctx, stream, info, now)
+	if err != nil {
+		return err
+	}
+	upTo = max(upTo, pressed)
+	if upTo <= st.FirstSeq {
+		return nil
+	}
+	floor, err := b.floor(ctx, info)
+	if err != nil {
+		return err
+	}
+	upTo = min(upTo, floor+1)
+	if upTo <= st.FirstSeq {
+		return nil
+	}
+	if err := stream.Purge(ctx, jetstream.WithPurgeSequence(upTo)); err != nil {
+		return fmt.Errorf("purge events before sequence %d: %w", upTo, err)
+	}
+	b.o.Logger.Info("purged delivered events", "first_kept", upTo, "pressure", pressed == upTo)
+	return nil
+}
+
+// expired returns the first sequence that is still within the retention, after
+// having dead-lettered what a sink has not had of the older ones; 0 for none.
+func (b *Broker) expired(ctx context.Context, stream jetstream.Stream, info *jetstream.StreamInfo, now time.Time) (uint64, error) {
+	cutoff := now.Add(-b.o.Config.Retention)
+	if !info.State.FirstTime.Before(cutoff) {
+		return 0, nil
+	}
+	upTo, err := seqAt(ctx, stream, info, cutoff)
+	if err != nil {
+		return 0, err
+	}
+	for _, sink := range b.o.Sinks {
+		f, err := b.sinkFloor(ctx, sink, info)
+		if err != nil {
+			return 0, err
+		}
+		if f+1 < upTo {
+			if err := b.expire(ctx, sink, upTo); err != nil {
+				return 0, fmt.Errorf("expire events of sink %s: %w", sink, err)
+			}
+		}
+	}
+	return upTo, nil
+}
+
+// pressed returns the sequence before which events should go to make room, 0
+// for none.
+func (b *Broker) pressed(ctx context.Context, stream jetstream.Stream, info *jetstream.StreamInfo, now time.Time) (uint64, error) {
+	st, limit := info.State, float64(info.Config.MaxBytes)
+	used := float64(st.Bytes)
+	if limit <= 0 || used < pressureAt*limit {
+		return 0, nil
+	}
+	average := used / float64(st.Msgs)
+	upTo := st.FirstSeq + uint64((used-relieveTo*limit)/average) + 1
+	if used >= squeezeAt*limit {
+		return upTo, nil
+	}
+	known, err := seqAt(ctx, stream, info, now.Add(-b.o.Config.DedupeWindow))
+	return min(upTo, known), err
+}
+
+// seqAt is the sequence of the first event stored at or after t, or the one
+// after the last.
+func seqAt(ctx context.Context, stream jetstream.Stream, info *jetstream.StreamInfo, t time.Time) (uint64, error) {
+	if !info.State.FirstTime.Before(t) {
+		return info.State.FirstSeq, nil
+	}
+	if info.State.LastTime.Before(t) {
+		return info.State.LastSeq + 1, nil
+	}
+	c, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &t, HeadersOnly: true,
+	})
+	if err != nil {
+		return 0, fmt.Errorf("find the first event since %s: %w", t.Format(time.RFC3339), err)
+	}
+	batch, err := c.Fetch(1, jetstream.FetchMaxWait(2*time.Second))
+	if err != nil {
+		return 0, fmt.Errorf("find the first event since %s: %w", t.Format(time.RFC3339), err)
+	}
+	for m := range batch.Messages() {
+		md, err := m.Metadata()
+		if err != nil {
+			return 0, fmt.Errorf("read message metadata: %w", err)
+		}
+		return md.Sequence.Stream, nil
+	}
+	if err := batch.Error(); err != nil {
+		return 0, fmt.Errorf("find the first event since %s: %w", t.Format(time.RFC3339), err)
+	}
+	return info.State.LastSeq + 1, nil
+}
+
+// floor is the sequence up to which every configured sink has settled.
+func (b *Broker) floor(ctx context.Context, info *jetstream.StreamInfo) (uint64, error) {
+	floor := info.State.LastSeq
+	for _, sink := range b.o.Sinks {
+		f, err := b.sinkFloor(ctx, sink, info)
+		if err != nil {
+			return 0, err
+		}
+		floor = min(floor, f)
+	}
+	return floor, nil
+}
+
+// sinkFloor is the sequence up to which the sink has settled. info must be
+// older than the answer about the consumer, or a new event could be missed.
+func (b *Broker) sinkFloor(ctx context.Context, sink string, info *jetstream.StreamInfo) (uint64, error) {
+	start := recordedStart(info, sink)
+	c, err := b.admin.js.Consumer(ctx, EventsStream, sinkConsumerPrefix+sink)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return start - 1, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("look up queue of sink %s: %w", sink, err)
+	}
+	return max(consumerFloor(c.CachedInfo(), info.State.LastSeq), start-1), nil
+}
+
+// consumerFloor: the server's own acknowledgement floor stays at 0 while a
+// filter has matched nothing, so what is pending has to be asked as well.
+func consumerFloor(ci *jetstream.ConsumerInfo, last uint64) uint64 {
+	switch {
+	case ci.NumAckPending > 0:
+		return ci.AckFloor.Stream
+	case ci.NumPending == 0:
+		return last
+	}
+	return ci.Delivered.Stream
+}
+
+func recordedStart(info *jetstream.StreamInfo, sink string) uint64 {
+	seq, err := strconv.ParseUint(info.Config.Metadata[startKeyPrefix+sink], 10, 64)
+	if err != nil {
+		return 1
+	}
+	return max(seq, 1)
+}
+
+// expire moves what the sink has not been handed of the events before upTo to
+// its dead letters. What it is busy with is left to it.
+func (b *Broker) expire(ctx context.Context, sink string, upTo uint64) error {
+	c, err := b.admin.js.Consumer(ctx, EventsStream, sinkConsumerPrefix+sink)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	n, done := 0, false
+	for !done {
+		batch, err := c.FetchNoWait(100)
+		if err != nil {
+			return err
+		}
+		done = true
+		for m := range batch.Messages() {
+			old, err := b.expireOne(ctx, sink, m, upTo)
+			if err != nil {
+				return err
+			}
+			if old {
+				n, done = n+1, false
+			}
+		}
+		if err := batch.Error(); err != nil && !errors.Is(err, nats.ErrTimeout) {
+			return err
+		}
+	}
+	if n > 0 {
+		b.o.Logger.Error("events outlived broker.retention before the sink took them; they are in its dead letters",
+			"sink", sink, "events", n, "retention", b.o.Config.Retention)
+	}
+	return nil
+}
+
+func (b *Broker) expireOne(ctx context.Context, sink string, m jetstream.Msg, upTo uint64) (bool, error) {
+	md, err := m.Metadata()
+	if err != nil {
+		return false, fmt.Errorf("read message metadata: %w", err)
+	}
+	if md.Sequence.Stream >= upTo {
+		return false, m.Nak()
+	}
+	e, ok := decodeEvent(m.Headers(), m.Subject(), m.Data())
+	if !ok {
+		b.foreign.Add(1)
+		return true, m.Ack()
+	}
+	e.Seq = md.Sequence.Stream
+	v := delivery.Verdict{Class: delivery.Expired, Reason: "not delivered within broker.retention (" + b.o.Config.Retention.String() + ")"}
+	if _, err := b.store(ctx, b.admin.js, deadMsg(sink, &delivery.Attempt{Event: e}, v)); err != nil {
+		return false, fmt.Errorf("store dead letter: %w", err)
+	}
+	return true, m.Ack()
+}

@@ -1,0 +1,60 @@
+package broker
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"strconv"
+	"strings"
+)
+
+// The streams. See docs/ARCHITECTURE.md for their shapes.
+const (
+	EventsStream = "PENSTOCK_EVENTS"
+	retryStream  = "PENSTOCK_RETRY"
+	deadStream   = "PENSTOCK_DEAD"
+)
+
+// Subjects of our own streams. None of them is ever made from a request.
+const (
+	retryAtPrefix  = "penstock.retry.at."
+	retryDuePrefix = "penstock.retry.due."
+	deadPrefix     = "penstock.dead."
+)
+
+// Consumer names. A sink's name is unique, so its consumers' are.
+const (
+	sinkConsumerPrefix  = "sink-"
+	retryConsumerPrefix = "retry-"
+)
+
+// ownerKey marks every stream and consumer that Penstock made; owner is its
+// value. An asset without it belongs to somebody else and is never changed.
+const (
+	ownerKey = "penstock"
+	owner    = "penstock"
+	// startKeyPrefix, with a sink's name, keeps the sequence at which the sink
+	// began, in the metadata of the events stream.
+	startKeyPrefix = "penstock.start."
+)
+
+// retryKey names one delivery among a sink's retries. The hash is there
+// because sequences repeat after a restore.
+func retryKey(seq uint64, id string) string {
+	sum := sha256.Sum256([]byte(id))
+	return strconv.FormatUint(seq, 10) + "-" + hex.EncodeToString(sum[:4])
+}
+
+func retryAtSubject(sink string, seq uint64, id string) string {
+	return retryAtPrefix + sink + "." + retryKey(seq, id)
+}
+
+// deadSubject is where a dead letter of the sink lies. The event's subject has
+// at most 16 tokens and 200 bytes, so the result fits the server's limits.
+func deadSubject(sink, subject string) string { return deadPrefix + sink + "." + subject }
+
+// sinkOfDead is the sink's name within a dead letter's subject.
+func sinkOfDead(subject string) string {
+	rest := strings.TrimPrefix(subject, deadPrefix)
+	sink, _, _ := strings.Cut(rest, ".")
+	return sink
+}

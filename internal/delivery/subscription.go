@@ -1,0 +1,30 @@
+package delivery
+
+import "time"
+
+// Subscription is what one sink wants of the queue: which events, from where,
+// and how many at a time.
+type Subscription struct {
+	// Sink is the sink's name; the queue keeps its position under it.
+	Sink string
+	// Filters are NATS subject filters of which none covers another, at most
+	// 16, in a stable order; [">"] is every event. They may let more through
+	// than the routes want: the handler skips the rest. Empty means that no
+	// route names the sink: nothing is read from the main lane (never
+	// "everything"), and the retry lane is still served, for replays.
+	Filters []string
+	// Concurrency is the number of attempts at one time, at least 1.
+	Concurrency int
+	// Start says where a sink begins that has no position yet.
+	Start Start
+}
+
+// Start is where a new sink begins in the stream. The zero Start is "now".
+type Start struct {
+	// Beginning: the oldest event kept.
+	Beginning bool
+	// Since: the first event stored that long before the sink was made, when above 0.
+	Since time.Duration
+	// At: the first event stored at or after At, when not zero.
+	At time.Time
+}

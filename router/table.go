@@ -1,0 +1,262 @@
+// Package router decides which sinks want an event and what becomes of it
+// when a sink fails: the table of routes, the policy that judges failures, the
+// gate that holds a sick sink back, and the worker that puts them together.
+// It reads no queue and acknowledges nothing; package broker does.
+package router
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/penstock/penstock/config"
+	"github.com/penstock/penstock/internal/event"
+)
+
+// Table is a compiled set of routes. It does not change, and is safe for
+// concurrent use.
+//
+// A pattern matches an event when it matches the event's subject, or the
+// subject without its "unknown" ("unknown.brand.made" as "brand.made",
+// "<prefix>.unknown.brand.made" as "<prefix>.brand.made"), so that a type that
+// enters the catalogue later changes no rule. What could not be read,
+// "unknown.malformed", is of no type: only ">" and patterns that say "unknown"
+// match it.
+type Table struct {
+	routes   []route
+	sinks    []string       // by number, in the order of the file
+	numbers  map[string]int // name to number
+	fallback []int          // sinks of what no route matched
+	prefixes []string
+	root     node
+	cache    cache[choices]
+}
+
+// route is one rule. What it asks beyond its patterns is asked of the routes
+// that the index found, in order.
+type route struct {
+	name     string
+	patterns []Pattern
+	sinks    []int
+}
+
+// choices holds for each sink which rule decided: the route's number, or
+// byDefault, or nobody.
+type choices []int32
+
+const (
+	nobody    = -1
+	byDefault = -2
+)
+
+// Decision says why a sink gets an event. The zero Decision says that it does not.
+type Decision struct {
+	// Sink is the sink's name.
+	Sink string
+	// Route is the first route in order that matched and names the sink;
+	// empty when Default.
+	Route string
+	// Default reports that no route matched and the sink is a default one.
+	Default bool
+}
+
+// Wanted reports that the sink gets the event.
+func (d Decision) Wanted() bool { return d.Sink != "" }
+
+// Compile builds the table of a configuration. Its error is a
+// config.Mistakes with everything that is wrong.
+func Compile(c *config.Config) (*Table, error) {
+	t := &Table{numbers: make(map[string]int, len(c.Sinks))}
+	for i, s := range c.Sinks {
+		t.sinks = append(t.sinks, s.Name)
+		t.numbers[s.Name] = i
+	}
+	for _, s := range c.Sources {
+		if s.SubjectPrefix != "" {
+			t.prefixes = append(t.prefixes, s.SubjectPrefix)
+		}
+	}
+	var mistakes config.Mistakes
+	for i, r := range c.Routes {
+		mistakes = append(mistakes, t.addRoute(r, fmt.Sprintf("routes[%d]", i))...)
+	}
+	fallback, wrong := t.resolve(c.Default, "default")
+	t.fallback = fallback
+	if mistakes = append(mistakes, wrong...); len(mistakes) > 0 {
+		return nil, mistakes
+	}
+	return t, nil
+}
+
+// addRoute compiles one route and puts its patterns into the index.
+func (t *Table) addRoute(c config.Route, path string) config.Mistakes {
+	r := route{name: c.Name}
+	var mistakes config.Mistakes
+	for i, ref := range c.Match {
+		// An event type may be given as it is sent.
+		p, err := ParsePattern(strings.ReplaceAll(ref.Name, "/", "."))
+		if err != nil {
+			mistakes = append(mistakes, config.Mistake{Pos: ref.Pos, Path: fmt.Sprintf("%s.match[%d]", path, i), What: err.Error()})
+			continue
+		}
+		r.patterns = append(r.patterns, p)
+		t.root.insert(p, len(t.routes))
+	}
+	sinks, wrong := t.resolve(c.To, path+".to")
+	r.sinks = sinks
+	t.routes = append(t.routes, r)
+	return append(mistakes, wrong...)
+}
+
+// resolve turns names of sinks into their numbers.
+func (t *Table) resolve(refs []config.Ref, path string) ([]int, config.Mistakes) {
+	var numbers []int
+	var mistakes config.Mistakes
+	for i, ref := range refs {
+		n, ok := t.numbers[ref.Name]
+		if !ok {
+			mistakes = append(mistakes, config.Mistake{
+				Pos:  ref.Pos,
+				Path: fmt.Sprintf("%s[%d]", path, i),
+				What: fmt.Sprintf("there is no sink %q", ref.Name),
+				Hint: t.known(),
+			})
+			continue
+		}
+		numbers = append(numbers, n)
+	}
+	return numbers, mistakes
+}
+
+func (t *Table) known() string {
+	if len(t.sinks) == 0 {
+		return "no sink is defined under sinks"
+	}
+	return "defined are " + strings.Join(t.sinks, ", ")
+}
+
+// Match decides whether the named sink gets e, and by which route. An unknown
+// name gets nothing.
+func (t *Table) Match(e *event.Event, sink string) Decision {
+	n, ok := t.numbers[sink]
+	if !ok {
+		return Decision{}
+	}
+	return t.match(e, n)
+}
+
+// match is Match by the sink's number.
+func (t *Table) match(e *event.Event, sink int) Decision {
+	return t.decision(sink, t.choose(e)[sink])
+}
+
+// Sinks returns a decision for every sink that gets e, in the order in which
+// the sinks are configured. Every route is looked at, and a sink is named at
+// most once, with the first route in order that names it.
+func (t *Table) Sinks(e *event.Event) []Decision {
+	var out []Decision
+	for sink, choice := range t.choose(e) {
+		if choice != nobody {
+			out = append(out, t.decision(sink, choice))
+		}
+	}
+	return out
+}
+
+func (t *Table) decision(sink int, choice int32) Decision {
+	switch choice {
+	case nobody:
+		return Decision{}
+	case byDefault:
+		return Decision{Sink: t.sinks[sink], Default: true}
+	}
+	return Decision{Sink: t.sinks[sink], Route: t.routes[choice].name}
+}
+
+// choose returns who decided for each sink, from memory where it can.
+func (t *Table) choose(e *event.Event) choices { return t.cache.get(e.Subject, t.compute) }
+
+// compute finds the routes that match a subject and lets them choose.
+func (t *Table) compute(subject string) choices {
+	set := newRouteSet(len(t.routes))
+	tokens := strings.Split(subject, ".")
+	at := t.unknownAt(subject, tokens)
+	switch {
+	case at < 0:
+		t.root.match(tokens, -1, set)
+	case len(tokens) == at+2 && tokens[at+1] == "malformed":
+		t.root.match(tokens, at, set)
+	default:
+		t.root.match(tokens, -1, set)
+		t.root.match(slices.Delete(tokens, at, at+1), -1, set)
+	}
+	return t.settle(set)
+}
+
+// settle gives each sink to the first of the routes that names it, and to the
+// default sinks what no route wanted.
+func (t *Table) settle(matched routeSet) choices {
+	c := make(choices, len(t.sinks))
+	for i := range c {
+		c[i] = nobody
+	}
+	unmatched := true
+	matched.each(func(i int) {
+		unmatched = false
+		for _, sink := range t.routes[i].sinks {
+			if c[sink] == nobody {
+				c[sink] = int32(i)
+			}
+		}
+	})
+	if unmatched {
+		for _, sink := range t.fallback {
+			c[sink] = byDefault
+		}
+	}
+	return c
+}
+
+// unknownAt returns the index of the token that says that the type is not in
+// the catalogue: the first, or the one after a source's prefix. It is -1 when
+// there is none, or nothing comes after it.
+func (t *Table) unknownAt(subject string, tokens []string) int {
+	if len(tokens) > 1 && tokens[0] == unknown {
+		return 0
+	}
+	for _, prefix := range t.prefixes {
+		rest, ok := strings.CutPrefix(subject, prefix+".")
+		if ok && strings.HasPrefix(rest, unknown+".") {
+			return strings.Count(prefix, ".") + 1
+		}
+	}
+	return -1
+}
+
+// Patterns returns the patterns of all routes that name the sink, each once,
+// in order; for a default sink just ">", as anything may end there. None: no
+// route names it.
+func (t *Table) Patterns(sink string) []Pattern {
+	n, ok := t.numbers[sink]
+	if !ok {
+		return nil
+	}
+	if slices.Contains(t.fallback, n) {
+		return []Pattern{everything}
+	}
+	var out []Pattern
+	for _, r := range t.routes {
+		if !slices.Contains(r.sinks, n) {
+			continue
+		}
+		for _, p := range r.patterns {
+			if !slices.Contains(out, p) {
+				out = append(out, p)
+			}
+		}
+	}
+	return out
+}
+
+// Filters returns the filters of the sink's consumer; see the function Filters.
+func (t *Table) Filters(sink string) []string { return Filters(t.Patterns(sink), t.prefixes) }

@@ -1,0 +1,242 @@
+package router
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/penstock/penstock/config"
+	"github.com/penstock/penstock/internal/delivery"
+	"github.com/penstock/penstock/sinks"
+)
+
+// DefaultOutstanding is how many retries of one sink may wait before its main
+// lane stops: what fails after that stays in the stream.
+const DefaultOutstanding = 50_000
+
+// outstandingPoll is how often a worker that has reached the cap looks again.
+const outstandingPoll = time.Second
+
+// WorkerOptions says what a Worker works with. Sink, Deliver and Table are required.
+type WorkerOptions struct {
+	// Sink is the sink's configuration, complete as config.Load leaves it.
+	Sink config.Sink
+	// Deliver makes the attempts.
+	Deliver sinks.Sink
+	// Table returns the current routes; it may return another table later.
+	Table func() *Table
+	// Outstanding returns how many retries of the sink wait, cheaply; nil: not capped.
+	Outstanding func() int
+	// MaxOutstanding is the cap; 0 means DefaultOutstanding.
+	MaxOutstanding int
+	// Observe is told of every verdict, on the goroutine that made it; nil: nobody.
+	Observe func(Observation)
+	// Logger gets one line an attempt at debug, failures and changes of state
+	// above it; nil: nobody.
+	Logger *slog.Logger
+}
+
+// Worker makes the attempts of one sink and judges them. It implements
+// delivery.Handler, starts no goroutine and is safe for concurrent use.
+type Worker struct {
+	sink    config.Sink
+	deliver sinks.Sink
+	table   func() *Table
+	policy  Policy
+	gate    *gate
+	backlog backlog
+	observe func(Observation)
+	log     *slog.Logger
+	repeats repeats
+	panics  sync.Once
+
+	bound atomic.Pointer[binding]
+}
+
+var _ delivery.Handler = (*Worker)(nil)
+
+// binding is the sink's number in a table, kept so that the hot path looks up
+// no name. The number is -1 when the table does not know the sink.
+type binding struct {
+	table *Table
+	sink  int
+}
+
+// NewWorker returns a worker with an open gate.
+func NewWorker(o WorkerOptions) *Worker {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	w := &Worker{
+		sink:    o.Sink,
+		deliver: o.Deliver,
+		table:   o.Table,
+		policy:  NewPolicy(o.Sink.Retry),
+		backlog: backlog{count: o.Outstanding, most: o.MaxOutstanding},
+		observe: o.Observe,
+		log:     o.Logger.With(keySink, o.Sink.Name),
+	}
+	if w.backlog.most <= 0 {
+		w.backlog.most = DefaultOutstanding
+	}
+	w.gate = newGate(o.Sink, w.stateChanged)
+	return w
+}
+
+// Sink returns the sink's configuration.
+func (w *Worker) Sink() config.Sink { return w.sink }
+
+// Pause stops deliveries to the sink until Resume. Attempts being made end as they will.
+func (w *Worker) Pause() { w.gate.pause() }
+
+// Resume ends Pause. Deliveries start slowly.
+func (w *Worker) Resume() { w.gate.resume() }
+
+// State returns how the sink stands.
+func (w *Worker) State() HoldState {
+	s := w.gate.status()
+	s.Reason = w.backlog.reason()
+	return s
+}
+
+// Admit implements delivery.Handler. The main lane also waits while too many
+// retries are outstanding.
+func (w *Worker) Admit(ctx context.Context, lane delivery.Lane, most int) (int, context.Context, error) {
+	for lane == delivery.Main && ctx.Err() == nil {
+		full, changed := w.backlog.check()
+		if changed && full {
+			w.log.Warn("main lane stopped", keyReason, w.backlog.reason())
+		}
+		if changed && !full {
+			w.log.Info("main lane goes on")
+		}
+		if !full {
+			break
+		}
+		await(ctx, nil, outstandingPoll)
+	}
+	return w.gate.admit(ctx, most)
+}
+
+// Return implements delivery.Handler.
+func (w *Worker) Return(n int) { w.gate.release(n) }
+
+// Handle implements delivery.Handler.
+func (w *Worker) Handle(ctx context.Context, a delivery.Attempt) delivery.Verdict {
+	var d Decision
+	if a.Origin == "" {
+		if d = w.match(&a); !d.Wanted() {
+			w.gate.release(1)
+			return w.settled(&a, d, time.Time{}, nil, delivery.Verdict{Action: delivery.Skip})
+		}
+	}
+	epoch, ok := w.gate.begin(ctx)
+	if !ok {
+		return delivery.Verdict{}
+	}
+	start := time.Now()
+	err := w.attempt(ctx, &a)
+	if err != nil && ctx.Err() != nil {
+		w.gate.finish(epoch, silent, 0, "")
+		return w.settled(&a, d, start, err, delivery.Verdict{})
+	}
+	v := w.policy.Judge(err, a.History, time.Now())
+	w.gate.finish(epoch, outcomeOf(v), v.Delay, v.Reason)
+	return w.settled(&a, d, start, err, v)
+}
+
+// match asks the current table whether the sink gets the event.
+func (w *Worker) match(a *delivery.Attempt) Decision {
+	t := w.table()
+	b := w.bound.Load()
+	if b == nil || b.table != t {
+		b = &binding{table: t, sink: -1}
+		if n, ok := t.numbers[w.sink.Name]; ok {
+			b.sink = n
+		}
+		w.bound.Store(b)
+	}
+	if b.sink < 0 {
+		return Decision{}
+	}
+	return t.match(&a.Event, b.sink)
+}
+
+// attempt hands the event to the sink, within the sink's timeout.
+func (w *Worker) attempt(parent context.Context, a *delivery.Attempt) (err error) {
+	ctx, cancel := context.WithTimeout(parent, w.sink.Timeout)
+	defer cancel()
+	defer func() {
+		if r := recover(); r != nil {
+			err = w.panicked(r)
+		}
+	}()
+	err = w.deliver.Deliver(ctx, a.Event)
+	if err != nil && ctx.Err() != nil && parent.Err() == nil && timedOut(err) {
+		return &delivery.Error{Class: delivery.Failed, Err: &timeoutError{after: w.sink.Timeout, cause: err}}
+	}
+	return err
+}
+
+// timedOut reports that err is what became of an attempt whose time was over,
+// rather than an answer that came just before.
+func timedOut(err error) bool {
+	var classified *delivery.Error
+	return errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &classified)
+}
+
+// timeoutError says how long an attempt took instead of how its context ended.
+type timeoutError struct {
+	after time.Duration
+	cause error
+}
+
+func (e *timeoutError) Error() string { return "timed out after " + e.after.String() }
+
+func (e *timeoutError) Unwrap() error { return e.cause }
+
+// panicked turns a panic, which is a bug of ours, into a failure that is
+// retried. A value that is not the runtime's own may hold anything, a secret
+// too, and is not shown.
+func (w *Worker) panicked(r any) error {
+	err := fmt.Errorf("panic in sink: %T", r)
+	var re runtime.Error
+	if e, ok := r.(error); ok && errors.As(e, &re) {
+		err = fmt.Errorf("panic in sink: %w", re)
+	}
+	w.panics.Do(func() { w.log.Error("sink panicked", keyErr, err, "stack", string(debug.Stack())) })
+	return delivery.Fail(delivery.Failed, err)
+}
+
+// backlog bounds the retries that wait for a sink.
+type backlog struct {
+	count func() int // nil: no bound
+	most  int
+	full  atomic.Bool // as of the last check
+}
+
+// check reports whether the bound is reached, and whether that is news.
+func (b *backlog) check() (full, changed bool) {
+	if b.count == nil {
+		return false, false
+	}
+	full = b.count() >= b.most
+	return full, b.full.Swap(full) != full
+}
+
+// reason says what the backlog keeps back, or nothing.
+func (b *backlog) reason() string {
+	if b.count == nil {
+		return ""
+	}
+	if n := b.count(); n >= b.most {
+		return fmt.Sprintf("retries: %d outstanding", n)
+	}
+	return ""
+}
