@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+)
+
+// sample is one run of one arm.
+type sample struct {
+	rate     float64       // events a second
+	cpu      time.Duration // of the server, per event
+	p50, p99 time.Duration
+	rss      int64
+}
+
+// arm is one thing that is measured.
+type arm struct {
+	name string
+	run  func(ctx context.Context, o options, round int) (sample, error)
+}
+
+func arms() []arm {
+	return []arm{
+		{"ceiling", runCeiling},
+		{"accept process", accept("process")},
+		{"accept interval", accept("interval")},
+		{"accept power", accept("power")},
+		{"deliver 1 sink", deliver(1)},
+		{"deliver 8 sinks", deliver(8)},
+		{"accept process, 500/s", paced},
+	}
+}
+
+func runCeiling(ctx context.Context, o options, round int) (sample, error) {
+	c, err := start("ceiling")
+	if err != nil {
+		return sample{}, err
+	}
+	defer c.stop()
+	return flood(ctx, c, o, round)
+}
+
+// accept measures the way in alone: no sink is configured but one that no
+// route names.
+func accept(durability string) func(context.Context, options, int) (sample, error) {
+	return func(ctx context.Context, o options, round int) (sample, error) {
+		c, cleanup, err := startPenstock(durability, nil)
+		if err != nil {
+			return sample{}, err
+		}
+		defer cleanup()
+		return flood(ctx, c, o, round)
+	}
+}
+
+func paced(ctx context.Context, o options, round int) (sample, error) {
+	c, cleanup, err := startPenstock("process", nil)
+	if err != nil {
+		return sample{}, err
+	}
+	defer cleanup()
+	g := newGenerator(c.addr, fmt.Sprint("p", round), 16)
+	if _, err := g.pace(ctx, 500, time.Second/2); err != nil {
+		return sample{}, err
+	}
+	return measure(c, func() (result, error) { return g.pace(ctx, 500, o.load) })
+}
+
+// deliver measures the whole path at durability power: the clock stops when
+// every sink has had every event.
+func deliver(sinks int) func(context.Context, options, int) (sample, error) {
+	return func(ctx context.Context, o options, round int) (sample, error) {
+		r, err := start("receiver")
+		if err != nil {
+			return sample{}, err
+		}
+		defer r.stop()
+		urls := make([]string, sinks)
+		for i := range urls {
+			urls[i] = fmt.Sprintf("http://%s/sink%d", r.addr, i)
+		}
+		c, cleanup, err := startPenstock("power", urls)
+		if err != nil {
+			return sample{}, err
+		}
+		defer cleanup()
+		g := newGenerator(c.addr, fmt.Sprint("d", round), o.conns)
+		return measure(c, func() (result, error) {
+			begin := time.Now()
+			res, err := g.flood(ctx, o.conns, o.load)
+			if err != nil {
+				return res, err
+			}
+			if err := delivered(ctx, r.addr, res.events*sinks); err != nil {
+				return res, err
+			}
+			res.took = time.Since(begin)
+			return res, nil
+		})
+	}
+}
+
+// delivered waits until the receiver has had n requests.
+func delivered(ctx context.Context, addr string, n int) error {
+	deadline := time.Now().Add(5 * time.Minute)
+	for {
+		resp, err := http.Get("http://" + addr + "/count")
+		if err != nil {
+			return err
+		}
+		var got int
+		err = json.NewDecoder(resp.Body).Decode(&got)
+		_ = resp.Body.Close()
+		if err != nil {
+			return err
+		}
+		if got >= n {
+			return nil
+		}
+		if time.Now().After(deadline) || ctx.Err() != nil {
+			return fmt.Errorf("%d of %d deliveries arrived", got, n)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func flood(ctx context.Context, c *child, o options, round int) (sample, error) {
+	g := newGenerator(c.addr, fmt.Sprint("f", round), o.conns)
+	if _, err := g.flood(ctx, o.conns, time.Second/2); err != nil {
+		return sample{}, err
+	}
+	return measure(c, func() (result, error) { return g.flood(ctx, o.conns, o.load) })
+}
+
+// measure runs the load and accounts the server's CPU to its events.
+func measure(c *child, load func() (result, error)) (sample, error) {
+	before, err := c.cpu()
+	if err != nil {
+		return sample{}, err
+	}
+	r, err := load()
+	if err != nil {
+		return sample{}, err
+	}
+	after, err := c.cpu()
+	if err != nil {
+		return sample{}, err
+	}
+	rss, err := c.peakRSS()
+	return sample{
+		rate: r.rate(), cpu: (after - before) / time.Duration(max(r.events, 1)),
+		p50: r.quantile(0.5), p99: r.quantile(0.99), rss: rss,
+	}, err
+}
+
+// startPenstock runs Penstock on a fresh data directory.
+func startPenstock(durability string, urls []string) (*child, func(), error) {
+	dir, err := os.MkdirTemp("", "penstock-bench-")
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := start("penstock", configVariable+"="+configuration(dir, durability, urls))
+	if err != nil {
+		_ = os.RemoveAll(dir)
+		return nil, nil, err
+	}
+	return c, func() { c.stop(); _ = os.RemoveAll(dir) }, nil
+}
+
+func configuration(dir, durability string, urls []string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `server: {listen: "127.0.0.1:0", admin: ""}
+broker: {data_dir: %q, durability: %s, dedupe_window: 2m, max_bytes: 8GiB}
+sources:
+  clickfunnels: {kind: clickfunnels, path: %s, secrets: [%q]}
+sinks:
+`, dir, durability, webhookPath, secret)
+	if len(urls) == 0 {
+		b.WriteString("  unused: {kind: log}\nroutes: [{name: none, match: [never.sent], to: [unused]}]\n")
+		return b.String()
+	}
+	var names []string
+	for i, u := range urls {
+		name := fmt.Sprintf("sink%d", i)
+		names = append(names, name)
+		fmt.Fprintf(&b, "  %s: {kind: http, url: %q}\n", name, u)
+	}
+	fmt.Fprintf(&b, "routes: [{name: all, match: [\">\"], to: [%s]}]\n", strings.Join(names, ", "))
+	return b.String()
+}

@@ -1,0 +1,51 @@
+package config_test
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/penstock/penstock/config"
+)
+
+// FuzzParse feeds anything to Parse: it must not panic, must not show a
+// variable's value, and must say where every mistake is.
+func FuzzParse(f *testing.F) {
+	f.Add("")
+	f.Add(config.QuickStartYAML)
+	f.Add(minimal)
+	f.Add("? [a]\n: b\n")
+	f.Add("a: &a {<<: *a}\n")
+	f.Add("%YAML 1.2\n---\n!!binary x: !!float y\n...\n")
+	f.Add("\xff\xfea\x00:\x00")
+	f.Add("sinks: {a: {kind: http, url: \"${CANARY}\", rate: {rate: 1/s}, start: -1d}}\ndefault: a")
+	f.Add("server: {listen: \"${CANARY}\", admin_token_file: \"${CANARY}\"}\nbroker: {url: \"${CANARY}\", replicas: ~}")
+	f.Add("default: \"${CANARY:-x}${\"\nroutes: [{match: \"${CANARY}\", to: \"$$\"}]")
+	paths, err := filepath.Glob("testdata/*.txtar")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, path := range paths {
+		f.Add(readArchive(f, path).files["penstock.yaml"])
+	}
+	const canary = "qZ7canary7Zq"
+	f.Fuzz(func(t *testing.T, text string) {
+		for _, noEnv := range []bool{false, true} {
+			o := testOptions()
+			o.NoEnv = noEnv
+			o.Env = func(name string) (string, bool) { return canary, name == "CANARY" }
+			cfg, ms := config.Parse("fuzz.yaml", []byte(text), o)
+			if cfg == nil && len(ms.Fatal()) == 0 {
+				t.Fatal("no configuration and no mistake")
+			}
+			for _, m := range ms {
+				if m.Pos.File != "fuzz.yaml" || m.What == "" || strings.ContainsAny(m.String(), "\n\x00") {
+					t.Errorf("mistake %q has no place, no text or several lines", m)
+				}
+				if strings.Contains(m.String(), canary) {
+					t.Errorf("mistake %q shows a variable", m)
+				}
+			}
+		}
+	})
+}

@@ -1,0 +1,250 @@
+package sinks
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/penstock/penstock/internal/delivery"
+)
+
+const (
+	// maxResponse bounds what is kept of a failed answer's body.
+	maxResponse = 1 << 10
+	// maxDrain and drainWait bound what is read of an answer's body so that
+	// its connection can be used again; beyond them a new one is cheaper.
+	maxDrain  = 64 << 10
+	drainWait = 500 * time.Millisecond
+	// dialTimeout bounds a dial whose attempt is over: the transport goes on
+	// with it in the background, for the next one.
+	dialTimeout = 30 * time.Second
+)
+
+// NewTransport returns the transport that the sinks of a process share: it
+// keeps connections open, speaks HTTP/2 where the receiver does, and dials
+// nothing that g forbids. It uses no proxy, because a proxy resolves names
+// out of the guard's sight. How long a request may take is up to its context.
+func NewTransport(g Guard) *http.Transport { return newTransport(g, g.control) }
+
+// newTransport takes apart what a guard says of names and of addresses.
+func newTransport(g Guard, control func(network, address string, c syscall.RawConn) error) *http.Transport {
+	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second, Control: control}
+	return &http.Transport{
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			host, _, err := net.SplitHostPort(address)
+			if err != nil {
+				return nil, fmt.Errorf("dial %s: %w", network, err)
+			}
+			if err := g.CheckHost(host); err != nil {
+				return nil, err
+			}
+			return dialer.DialContext(ctx, network, address)
+		},
+		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout: 10 * time.Second,
+		ForceAttemptHTTP2:   true,
+		// Each sink's concurrency bounds its connections; all of them stay.
+		MaxIdleConns:           0,
+		MaxIdleConnsPerHost:    256,
+		IdleConnTimeout:        90 * time.Second,
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: 64 << 10,
+		// A head and a webhook of the usual size leave in one write.
+		WriteBufferSize: 16 << 10,
+	}
+}
+
+// client makes the requests of one sink to one URL and says what their
+// outcomes mean. It is safe for concurrent use.
+type client struct {
+	transport http.RoundTripper
+	owned     bool         // transport is this client's alone
+	request   http.Request // what all requests have in common
+	label     string       // "POST crm.example.com", for errors
+	permanent []int        // statuses that no retry will change
+	scrub     scrubber
+}
+
+// newClient returns a client that sends to u. The secrets, and what may be
+// secret in u, never appear in an error or in the part of an answer that is
+// kept, even when the receiver repeats them.
+func newClient(d Deps, method string, u *url.URL, permanent []int, secrets ...string) *client {
+	c := &client{
+		transport: d.HTTP,
+		request: http.Request{
+			Method: method, URL: u, Host: u.Host,
+			Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		},
+		label:     method + " " + u.Host,
+		permanent: permanent,
+		scrub:     newScrubber(append(secrets, urlSecrets(u)...)),
+	}
+	if c.transport == nil {
+		c.transport, c.owned = NewTransport(Guard{}), true
+	}
+	return c
+}
+
+// String names the receiver, and so keeps a printed sink from showing secrets.
+func (c *client) String() string { return c.label }
+
+// GoString is String, for %#v.
+func (c *client) GoString() string { return c.label }
+
+// Close gives up idle connections that no other sink uses.
+func (c *client) Close() error {
+	if t, ok := c.transport.(*http.Transport); ok && c.owned {
+		t.CloseIdleConnections()
+	}
+	return nil
+}
+
+// body is a request's body; its own type saves io.NopCloser's allocation.
+type body struct{ bytes.Reader }
+
+func (*body) Close() error { return nil }
+
+// send makes one request, following no redirect. It returns nil for a 2xx,
+// else a *delivery.Error. The header is sent as it is and not changed; data
+// must not change even after send has returned, as HTTP allows an answer
+// before the end of the request.
+func (c *client) send(ctx context.Context, header http.Header, data []byte) error {
+	start := time.Now()
+	reqCtx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	resp, err := c.transport.RoundTrip(c.newRequest(reqCtx, header, data))
+	if err != nil {
+		return c.noAnswer(ctx, start, err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
+		// The receiver has the event, whatever becomes of the rest.
+		drain(resp, io.Discard, maxDrain, cancel)
+		return nil
+	}
+	return c.answered(resp, cancel)
+}
+
+func (c *client) newRequest(ctx context.Context, header http.Header, data []byte) *http.Request {
+	r := c.request.WithContext(ctx)
+	r.Header = header
+	r.ContentLength = int64(len(data))
+	if len(data) == 0 {
+		r.Body = http.NoBody
+		return r
+	}
+	b := new(body)
+	b.Reset(data)
+	r.Body = b
+	r.GetBody = func() (io.ReadCloser, error) {
+		b := new(body)
+		b.Reset(data)
+		return b, nil
+	}
+	return r
+}
+
+// drain copies at most max bytes of the answer's body to w, for at most
+// drainWait; then cancel ends the request and with it the read. It reports
+// that it came to the body's end. An answer that breaks off has still been
+// given, so there is no error.
+func drain(resp *http.Response, w io.Writer, max int64, cancel context.CancelFunc) bool {
+	if resp.Body == http.NoBody || resp.StatusCode == http.StatusSwitchingProtocols {
+		return true
+	}
+	late := time.AfterFunc(drainWait, cancel)
+	defer late.Stop()
+	_, err := io.CopyN(w, resp.Body, max)
+	return err == io.EOF
+}
+
+// answered returns what an answer other than 2xx means.
+func (c *client) answered(resp *http.Response, cancel context.CancelFunc) error {
+	var start bytes.Buffer
+	window := int64(maxResponse + c.scrub.longest)
+	whole := drain(resp, &start, window, cancel)
+	if int64(start.Len()) == window {
+		drain(resp, io.Discard, maxDrain, cancel)
+	}
+	class, note := classify(resp, c.permanent)
+	e := &delivery.Error{
+		Class:    class,
+		Status:   resp.StatusCode,
+		Response: c.scrub.head(start.Bytes(), whole, maxResponse),
+		Err:      fmt.Errorf("%s: answered %s%s", c.label, statusText(resp.StatusCode), c.scrub.clean(note)),
+	}
+	if class == delivery.Throttled || class == delivery.Failed {
+		e.RetryAfter = retryAfter(resp.Header, time.Now())
+	}
+	return e
+}
+
+// classify says whose fault an answer other than 2xx is, and what to add to
+// its status in the error's text.
+func classify(resp *http.Response, permanent []int) (delivery.Class, string) {
+	switch s := resp.StatusCode; {
+	case slices.Contains(permanent, s):
+		return delivery.Rejected, ""
+	case s == http.StatusTooManyRequests:
+		return delivery.Throttled, ""
+	case s == http.StatusRequestTimeout, s >= 500, s < 200:
+		return delivery.Failed, ""
+	case s < 400:
+		return delivery.Refused, redirectNote(resp)
+	case s == http.StatusUnauthorized, s == http.StatusForbidden:
+		return delivery.Refused, ": check the sink's credentials"
+	case s == http.StatusNotFound:
+		return delivery.Refused, ": check the sink's url"
+	default:
+		return delivery.Refused, ""
+	}
+}
+
+// redirectNote names the host that a redirect points to, and nothing else of
+// it: the rest may hold secrets.
+func redirectNote(resp *http.Response) string {
+	const note = ": redirects are not followed"
+	location, err := resp.Location()
+	if err != nil || location.Host == "" {
+		return note
+	}
+	host := location.Host
+	if len(host) > 255 {
+		host = host[:255]
+	}
+	return note + "; set url to where it points, on host " + strconv.QuoteToASCII(host)
+}
+
+// statusText is the status with its standard name: the receiver's own reason
+// phrase may say anything.
+func statusText(status int) string {
+	return strings.TrimSuffix(strconv.Itoa(status)+" "+http.StatusText(status), " ")
+}
+
+// maxRetryAfter keeps the pause within what a Duration and reason can hold;
+// the policy clamps it further.
+const maxRetryAfter = 365 * 24 * time.Hour
+
+// retryAfter returns the wait that a Retry-After header asks for, in either
+// form, or 0 if there is none, it is malformed, or it is already past.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	v := strings.TrimSpace(h.Get("Retry-After"))
+	if seconds, err := strconv.ParseUint(v, 10, 64); err == nil {
+		return time.Duration(min(seconds, uint64(maxRetryAfter/time.Second))) * time.Second
+	}
+	at, err := http.ParseTime(v)
+	if err != nil {
+		return 0
+	}
+	return min(max(at.Sub(now), 0), maxRetryAfter)
+}

@@ -1,0 +1,175 @@
+package sinks
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/penstock/penstock/config"
+	"github.com/penstock/penstock/internal/delivery"
+	"github.com/penstock/penstock/internal/event"
+)
+
+// logOptions are the keys of the kind log.
+type logOptions struct {
+	// Body says whether the event's body is part of the line.
+	Body bool `yaml:"body"`
+}
+
+func decodeLog(c config.Sink) (logOptions, config.Mistakes) {
+	o := logOptions{Body: true}
+	mistakes := c.Options.Decode(&o)
+	return o, mistakes
+}
+
+// logSink writes each event as one line of JSON.
+type logSink struct {
+	name     string
+	withBody bool
+	out      io.Writer
+	// turn is held by the one that writes. It is a channel so that the others
+	// stop waiting when their context is done.
+	turn chan struct{}
+	torn bool // the last write ended within a line
+	bufs sync.Pool
+}
+
+func openLog(c config.Sink, o logOptions, d Deps) (Sink, error) {
+	return &logSink{
+		name:     c.Name,
+		withBody: o.Body,
+		out:      d.Stdout,
+		turn:     make(chan struct{}, 1),
+		bufs:     sync.Pool{New: func() any { return new(bytes.Buffer) }},
+	}, nil
+}
+
+// maxPooled keeps the buffer of a rare huge event from staying for ever.
+const maxPooled = 64 << 10
+
+// Deliver writes e as one line, with one Write, whole lines never mixed. A
+// Write that blocks cannot be interrupted: Deliver then outlives its context.
+func (s *logSink) Deliver(ctx context.Context, e event.Event) error {
+	b := s.bufs.Get().(*bytes.Buffer)
+	defer func() {
+		if b.Cap() <= maxPooled {
+			s.bufs.Put(b)
+		}
+	}()
+	b.Reset()
+	b.WriteByte('\n') // closes a torn line, else left out
+	s.encode(b, e)
+	select {
+	case s.turn <- struct{}{}:
+	case <-ctx.Done():
+		return delivery.Fail(delivery.Failed, fmt.Errorf("write to log: %w", ctx.Err()))
+	}
+	defer func() { <-s.turn }()
+	if err := ctx.Err(); err != nil {
+		return delivery.Fail(delivery.Failed, fmt.Errorf("write to log: %w", err))
+	}
+	return s.write(b.Bytes())
+}
+
+// write writes one line that begins with the end of the one before.
+func (s *logSink) write(line []byte) error {
+	if !s.torn {
+		line = line[1:]
+	}
+	n, err := s.out.Write(line)
+	if err == nil && n < len(line) {
+		err = io.ErrShortWrite
+	}
+	if err == nil {
+		s.torn = false
+		return nil
+	}
+	if n > 0 {
+		s.torn = true
+	}
+	return delivery.Fail(delivery.Failed, fmt.Errorf("write to log: %w", err))
+}
+
+func (s *logSink) encode(b *bytes.Buffer, e event.Event) {
+	line := b.AvailableBuffer()
+	line = append(line, `{"time":"`...)
+	line = e.Received.UTC().AppendFormat(line, time.RFC3339Nano)
+	line = append(line, `","sink":`...)
+	line = appendJSONString(line, s.name)
+	line = append(line, `,"seq":`...)
+	line = strconv.AppendUint(line, e.Seq, 10)
+	line = append(line, `,"id":`...)
+	line = appendJSONString(line, e.ID)
+	line = append(line, `,"type":`...)
+	line = appendJSONString(line, e.Type)
+	line = append(line, `,"subject":`...)
+	line = appendJSONString(line, e.Subject)
+	line = append(line, `,"source":`...)
+	line = appendJSONString(line, e.Source)
+	line = append(line, `,"bytes":`...)
+	line = strconv.AppendInt(line, int64(len(e.Body)), 10)
+	b.Write(line)
+	if s.withBody {
+		encodeBody(b, e.Body)
+	}
+	b.WriteString("}\n")
+}
+
+// encodeBody adds the body so that nothing of it is lost: JSON as it is, but
+// on one line, other text as a string, other bytes as base64.
+func encodeBody(b *bytes.Buffer, body []byte) {
+	switch {
+	case !utf8.Valid(body):
+		b.WriteString(`,"body_base64":"`)
+		b.Write(base64.StdEncoding.AppendEncode(b.AvailableBuffer(), body))
+		b.WriteByte('"')
+	case !encodeJSON(b, body):
+		b.WriteString(`,"body_text":`)
+		b.Write(appendJSONString(b.AvailableBuffer(), string(body)))
+	}
+}
+
+// encodeJSON adds the body as JSON, or nothing if it is not JSON.
+func encodeJSON(b *bytes.Buffer, body []byte) bool {
+	const key = `,"body":`
+	if !bytes.ContainsAny(body, "\r\n") {
+		if !json.Valid(body) {
+			return false
+		}
+		b.WriteString(key)
+		b.Write(body)
+		return true
+	}
+	before := b.Len()
+	b.WriteString(key)
+	if err := json.Compact(b, body); err != nil {
+		b.Truncate(before)
+		return false
+	}
+	return true
+}
+
+// appendJSONString appends s as a JSON string. Control characters, those
+// above ASCII included, are escaped so that a line does no harm to a terminal.
+func appendJSONString(b []byte, s string) []byte {
+	const hexDigits = "0123456789abcdef"
+	b = append(b, '"')
+	for _, r := range s {
+		switch {
+		case r == '"' || r == '\\':
+			b = append(b, '\\', byte(r))
+		case r < ' ', r >= 0x7F && r < 0xA0, r == '\u2028', r == '\u2029':
+			b = append(b, '\\', 'u', hexDigits[r>>12], hexDigits[r>>8&0xF], hexDigits[r>>4&0xF], hexDigits[r&0xF])
+		default:
+			b = utf8.AppendRune(b, r)
+		}
+	}
+	return append(b, '"')
+}

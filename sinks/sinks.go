@@ -1,0 +1,135 @@
+// Package sinks delivers events to the world, one file per kind.
+//
+// A new kind is a file with its options, a decode function and an open
+// function, one line in the table of kinds, and a fixture in the conformance
+// suite. What kinds share is in client.go (HTTP) and guard.go (what may be
+// dialled).
+package sinks
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/penstock/penstock/config"
+	"github.com/penstock/penstock/internal/event"
+)
+
+// Sink takes events. Implementations are safe for concurrent use. A Sink that
+// holds something also implements io.Closer; Close may be called while Deliver
+// runs, and a Deliver after it may fail but does no harm.
+type Sink interface {
+	// Deliver makes one attempt to hand e over and returns nil when the
+	// receiver has it. It returns before or soon after ctx is done. Errors
+	// carry a class (delivery.Error) and never a secret.
+	Deliver(ctx context.Context, e event.Event) error
+}
+
+// Deps are what sinks need of the process. The zero Deps works.
+type Deps struct {
+	// HTTP makes the requests of all sinks; it is made by NewTransport, once
+	// per process. Nil gives each sink that needs one a transport of its own.
+	HTTP http.RoundTripper
+	// Stdout is where the log kind writes, one Write per event. Several sinks
+	// may write to it at one time, as *os.File allows. Nil discards.
+	Stdout io.Writer
+	// Logger is told what is worth knowing beyond the errors of Deliver. Nil
+	// discards.
+	Logger *slog.Logger
+	// Version is ours, for User-Agent. Empty means dev.
+	Version string
+}
+
+func (d Deps) orDefaults() Deps {
+	if d.Stdout == nil {
+		d.Stdout = io.Discard
+	}
+	if d.Logger == nil {
+		d.Logger = slog.New(slog.DiscardHandler)
+	}
+	if d.Version == "" {
+		d.Version = "dev"
+	}
+	return d
+}
+
+// kinds is the table of all kinds: the one place that a new kind touches
+// besides its own file.
+func kinds() map[string]kind {
+	return map[string]kind{
+		"http": kindOf(decodeHTTP, openHTTP),
+		"log":  kindOf(decodeLog, openLog),
+	}
+}
+
+// kind is what the table knows of a kind of sink.
+type kind struct {
+	check func(config.Sink) config.Mistakes
+	open  func(config.Sink, Deps) (Sink, error)
+}
+
+// kindOf joins a kind's two functions. decode reads the kind's options and
+// tells everything that is wrong with them. open gets options without mistakes
+// and starts nothing.
+func kindOf[O any](
+	decode func(config.Sink) (O, config.Mistakes),
+	open func(config.Sink, O, Deps) (Sink, error),
+) kind {
+	return kind{
+		check: func(c config.Sink) config.Mistakes {
+			_, mistakes := decode(c)
+			return mistakes
+		},
+		open: func(c config.Sink, d Deps) (Sink, error) {
+			options, mistakes := decode(c)
+			if fatal := mistakes.Fatal(); len(fatal) > 0 {
+				return nil, fatal
+			}
+			return open(c, options, d)
+		},
+	}
+}
+
+// Kinds returns the names of all kinds, sorted.
+func Kinds() []string { return slices.Sorted(maps.Keys(kinds())) }
+
+// Check returns everything that is wrong with the options of c, warnings
+// included, or nil. It neither touches the network nor opens files.
+func Check(c config.Sink) config.Mistakes {
+	k, mistake := find(c)
+	if mistake != nil {
+		return config.Mistakes{*mistake}
+	}
+	return k.check(c)
+}
+
+// Open builds the sink that c describes. It never touches the network and
+// starts nothing. The error is config.Mistakes when c is wrong.
+func Open(c config.Sink, d Deps) (Sink, error) {
+	k, mistake := find(c)
+	if mistake != nil {
+		return nil, config.Mistakes{*mistake}
+	}
+	s, err := k.open(c, d.orDefaults())
+	if err != nil {
+		return nil, fmt.Errorf("open sink %s: %w", c.Name, err)
+	}
+	return s, nil
+}
+
+func find(c config.Sink) (kind, *config.Mistake) {
+	if k, ok := kinds()[c.Kind]; ok {
+		return k, nil
+	}
+	return kind{}, &config.Mistake{
+		Pos:  c.Pos,
+		Path: "sinks." + c.Name + ".kind",
+		What: fmt.Sprintf("unknown kind %q", c.Kind),
+		Hint: "known are " + strings.Join(Kinds(), ", "),
+	}
+}
