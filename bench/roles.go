@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,8 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime/pprof"
-	"strings"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -44,7 +41,7 @@ func runRole(role string) error {
 	case "ceiling":
 		return serve(ctx, ceiling())
 	case "receiver":
-		return serve(ctx, receiver())
+		return new(receiver).serve(ctx)
 	case "penstock":
 		return penstock(ctx)
 	}
@@ -67,22 +64,6 @@ func ceiling() http.Handler {
 		return c.NoContent(http.StatusAccepted)
 	})
 	return e
-}
-
-// receiver is where the sinks deliver. GET /count tells how much came.
-func receiver() http.Handler {
-	var n atomic.Int64
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/count" {
-			_ = json.NewEncoder(w).Encode(n.Load())
-			return
-		}
-		if strings.HasPrefix(r.URL.Path, "/sink") {
-			_, _ = io.Copy(io.Discard, r.Body)
-			n.Add(1)
-		}
-		w.WriteHeader(http.StatusNoContent)
-	})
 }
 
 func serve(ctx context.Context, h http.Handler) error {

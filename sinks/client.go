@@ -109,11 +109,6 @@ func (c *client) Close() error {
 	return nil
 }
 
-// body is a request's body; its own type saves io.NopCloser's allocation.
-type body struct{ bytes.Reader }
-
-func (*body) Close() error { return nil }
-
 // send makes one request, following no redirect. It returns nil for a 2xx,
 // else a *delivery.Error. The header is sent as it is and not changed; data
 // must not change even after send has returned, as HTTP allows an answer
@@ -143,14 +138,10 @@ func (c *client) newRequest(ctx context.Context, header http.Header, data []byte
 		r.Body = http.NoBody
 		return r
 	}
-	b := new(body)
-	b.Reset(data)
-	r.Body = b
-	r.GetBody = func() (io.ReadCloser, error) {
-		b := new(body)
-		b.Reset(data)
-		return b, nil
-	}
+	// The transport writes head and body at once only when it sees that the
+	// body is in memory, and it knows no type but these two.
+	r.Body = io.NopCloser(bytes.NewReader(data))
+	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }
 	return r
 }
 

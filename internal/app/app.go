@@ -16,7 +16,9 @@ import (
 	"github.com/penstock/penstock/ingress"
 	"github.com/penstock/penstock/internal/broker"
 	"github.com/penstock/penstock/internal/clickfunnels"
+	"github.com/penstock/penstock/internal/console"
 	"github.com/penstock/penstock/internal/delivery"
+	"github.com/penstock/penstock/internal/telemetry"
 	"github.com/penstock/penstock/router"
 	"github.com/penstock/penstock/sinks"
 )
@@ -28,7 +30,7 @@ const sourceKind = "clickfunnels"
 const janitorEvery = 10 * time.Second
 
 var (
-	_ ingress.Publisher = (*broker.Broker)(nil)
+	_ ingress.Publisher = publisher{}
 	_ router.Queue      = (*broker.Broker)(nil)
 	_ ingress.Source    = (*clickfunnels.Source)(nil)
 )
@@ -59,8 +61,12 @@ type App struct {
 	broker  *broker.Broker
 	router  *router.Router
 	ingress *ingress.Server
-	sinks   map[string]sinks.Sink
-	log     *slog.Logger
+	console *console.Server
+	// telemetry is nil where nobody could read the metrics.
+	telemetry *telemetry.Telemetry
+	sinks     map[string]sinks.Sink
+	log       *slog.Logger
+	started   time.Time
 }
 
 // New builds everything that c describes and opens nothing, so that it serves
@@ -79,6 +85,9 @@ func New(c *config.Config, o Options) (*App, error) {
 		return nil, err
 	}
 	if err := a.buildIngress(catalog); err != nil {
+		return nil, err
+	}
+	if err := a.buildAdmin(catalog); err != nil {
 		return nil, err
 	}
 	return a, nil
@@ -121,7 +130,7 @@ func (a *App) buildRouter() error {
 	var err error
 	a.router, err = router.New(router.Options{
 		Config: a.config, Sinks: a.sinks, Outstanding: a.broker.Outstanding,
-		Observe: a.o.Attempted, Logger: a.log.With("part", "router"),
+		Observe: a.attempted, Logger: a.log.With("part", "router"),
 	})
 	return err
 }
@@ -144,8 +153,8 @@ func (a *App) buildIngress(catalog *clickfunnels.Catalog) error {
 	server.ShutdownTimeout /= 2 // the other half is for the attempts under way
 	var err error
 	a.ingress, err = ingress.New(ingress.Options{
-		Server: server, Sources: endpoints, Publisher: a.broker, Ready: a.notReady,
-		Observe: a.o.Requested, Logger: a.log.With("part", "ingress"),
+		Server: server, Sources: endpoints, Publisher: publisher{a}, Ready: a.notReady,
+		Observe: a.requested, Logger: a.log.With("part", "ingress"),
 	})
 	return err
 }
@@ -176,11 +185,17 @@ func (a *App) Open(ctx context.Context) error {
 	if err := a.prepare(ctx); err != nil {
 		return errors.Join(err, a.Close())
 	}
+	if a.console != nil {
+		if err := a.console.Listen(); err != nil {
+			return errors.Join(err, a.Close())
+		}
+	}
 	if a.ingress != nil {
 		if err := a.ingress.Listen(); err != nil {
 			return errors.Join(err, a.Close())
 		}
 	}
+	a.started = time.Now()
 	return nil
 }
 
@@ -203,6 +218,9 @@ func (a *App) Run(ctx context.Context) error {
 	defer fail(nil)
 	s := &stages{fail: fail}
 	s.start("event store", a.broker.Run)
+	if a.console != nil {
+		s.start("admin API", a.console.Run)
+	}
 	if a.router != nil {
 		s.start("router", func(ctx context.Context) error { return a.router.Run(ctx, a.broker) })
 	}
@@ -223,6 +241,9 @@ func (a *App) Close() error {
 		}
 	}
 	a.sinks = nil
+	if a.telemetry != nil {
+		errs = append(errs, a.telemetry.Shutdown(context.Background()))
+	}
 	if err := a.broker.Close(); err != nil {
 		errs = append(errs, fmt.Errorf("close event store: %w", err))
 	}

@@ -1,0 +1,164 @@
+package app
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"github.com/penstock/penstock/config"
+	"github.com/penstock/penstock/ingress"
+	"github.com/penstock/penstock/internal/clickfunnels"
+	"github.com/penstock/penstock/internal/console"
+	"github.com/penstock/penstock/internal/delivery"
+	"github.com/penstock/penstock/internal/event"
+	"github.com/penstock/penstock/internal/telemetry"
+	"github.com/penstock/penstock/router"
+)
+
+// snapshotTimeout bounds what a scrape of the metrics asks of the streams.
+const snapshotTimeout = 3 * time.Second
+
+// buildAdmin makes the metrics, and the admin API if there is to be one.
+func (a *App) buildAdmin(catalog *clickfunnels.Catalog) error {
+	if !a.o.has(config.RoleConsole) || a.config.Server.Admin == "" {
+		return nil
+	}
+	var err error
+	a.telemetry, err = telemetry.New(telemetry.Options{
+		Version: a.o.Version, KnownSubjects: knownSubjects(a.config, catalog),
+		Snapshot: a.snapshot, Logger: a.log.With("part", "telemetry"),
+	})
+	if err != nil {
+		return err
+	}
+	a.console, err = console.New(console.Options{
+		Addr: a.config.Server.Admin, Token: a.config.Server.AdminToken, Dead: a.broker,
+		Sinks: a.sinkStatus, Status: a.status, Outstanding: a.broker.Outstanding,
+		Metrics: a.telemetry.Handler(), Logger: a.log.With("part", "console"),
+	})
+	return err
+}
+
+// knownSubjects are those that a metric may have as a label.
+func knownSubjects(c *config.Config, catalog *clickfunnels.Catalog) []string {
+	var out []string
+	for _, s := range c.Sources {
+		prefix := s.SubjectPrefix
+		if prefix != "" {
+			prefix += "."
+		}
+		for _, e := range catalog.Entries() {
+			out = append(out, prefix+e.Subject)
+		}
+	}
+	return out
+}
+
+// requested and attempted pass what happened on to the metrics and to whoever
+// built us.
+func (a *App) requested(r ingress.Request) {
+	if a.telemetry != nil {
+		a.telemetry.Request(r.Source, r.Outcome, r.Duration, r.Bytes)
+	}
+	if a.o.Requested != nil {
+		a.o.Requested(r)
+	}
+}
+
+func (a *App) attempted(o router.Observation) {
+	if a.telemetry != nil {
+		class := o.Verdict.Class
+		if o.Verdict.Action == delivery.Done {
+			class = ""
+		}
+		a.telemetry.Attempt(o.Sink, string(class), o.Verdict.Action.String(), o.Took)
+	}
+	if a.o.Attempted != nil {
+		a.o.Attempted(o)
+	}
+}
+
+// snapshot is how things stand, for the metrics. When the streams do not
+// answer, what this process knows by itself is still told.
+func (a *App) snapshot() telemetry.Snapshot {
+	ctx, cancel := context.WithTimeout(context.Background(), snapshotTimeout)
+	defer cancel()
+	st, err := a.broker.Stats(ctx)
+	if err != nil {
+		a.log.Warn("metrics are incomplete", "err", err)
+	}
+	s := telemetry.Snapshot{
+		StreamEvents: int64(st.Events), StreamBytes: st.Bytes, StreamLimit: st.Limit,
+		Foreign: st.Foreign, Syncs: st.Syncs, SyncWaiters: st.SyncWaiters,
+	}
+	for _, w := range a.workers() {
+		name, state := w.Sink().Name, w.State()
+		s.Sinks = append(s.Sinks, telemetry.SinkSnapshot{
+			Name: name, State: string(state.State), Running: int64(state.Running),
+			Waiting: st.Sinks[name].Waiting, Dead: st.Sinks[name].Dead, Outstanding: int64(a.broker.Outstanding(name)),
+		})
+	}
+	return s
+}
+
+func (a *App) workers() []*router.Worker {
+	if a.router == nil {
+		return nil
+	}
+	return a.router.Workers()
+}
+
+func (a *App) sinkStatus(ctx context.Context) ([]console.SinkStatus, error) {
+	st, err := a.broker.Stats(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := []console.SinkStatus{}
+	for _, w := range a.workers() {
+		c, h := w.Sink(), w.State()
+		out = append(out, console.SinkStatus{
+			Name: c.Name, Kind: c.Kind, State: string(h.State), Since: h.Since, Failures: h.Failures,
+			NextProbe: h.NextProbe, LastError: h.LastError, Reason: h.Reason, Running: h.Running, Limit: h.Limit,
+			Waiting: st.Sinks[c.Name].Waiting, DeadLetters: st.Sinks[c.Name].Dead,
+			Outstanding: int64(a.broker.Outstanding(c.Name)),
+		})
+	}
+	return out, nil
+}
+
+func (a *App) status(ctx context.Context) (console.Status, error) {
+	st, err := a.broker.Stats(ctx)
+	if err != nil {
+		return console.Status{}, err
+	}
+	i := a.broker.Info()
+	return console.Status{
+		Version: a.o.Version, Started: a.started, UptimeSeconds: int64(time.Since(a.started).Seconds()),
+		Durability: string(i.Durability), DurabilityAsserted: !i.Embedded,
+		DataDir: i.DataDir, URL: i.URL, NATSListen: i.Listen,
+		Events: console.EventCounts{
+			Kept: st.Events, FirstSeq: st.FirstSeq, LastSeq: st.LastSeq, Bytes: st.Bytes,
+			LimitBytes: st.Limit, Foreign: st.Foreign, DeadLetters: st.Dead,
+		},
+	}, nil
+}
+
+// AdminAddr is where the admin API is served, nil before Open or without one.
+func (a *App) AdminAddr() net.Addr {
+	if a.console == nil {
+		return nil
+	}
+	return a.console.Addr()
+}
+
+// publisher is the broker, with every event that it stores told to the metrics.
+type publisher struct{ app *App }
+
+// Publish implements ingress.Publisher.
+func (p publisher) Publish(ctx context.Context, e event.Event) (event.Receipt, error) {
+	r, err := p.app.broker.Publish(ctx, e)
+	if err == nil && p.app.telemetry != nil {
+		p.app.telemetry.Stored(e.Source, e.Subject, r.Duplicate)
+	}
+	return r, err
+}

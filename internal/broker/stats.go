@@ -1,0 +1,84 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Stats is how the streams stand at one moment.
+type Stats struct {
+	// Events and Bytes are what the stream of events holds, FirstSeq and
+	// LastSeq its range, Limit the bytes it may hold.
+	Events, FirstSeq, LastSeq uint64
+	Bytes, Limit              int64
+	// Foreign counts messages on our subjects that are not ours, and Syncs and
+	// SyncWaiters the syncs and what they made safe, all since the start.
+	Foreign, Syncs, SyncWaiters int64
+	// Dead counts all dead letters.
+	Dead int64
+	// Sinks are the configured sinks, by name.
+	Sinks map[string]SinkStats
+}
+
+// SinkStats is how one sink's queue stands.
+type SinkStats struct {
+	// Waiting counts the events that the sink has not been handed, Dead its
+	// dead letters.
+	Waiting, Dead int64
+}
+
+// Stats asks the streams how they stand. It costs a request for each sink.
+func (b *Broker) Stats(ctx context.Context) (Stats, error) {
+	events, err := b.admin.js.Stream(ctx, EventsStream)
+	if err != nil {
+		return Stats{}, fmt.Errorf("look up stream %s: %w", EventsStream, err)
+	}
+	info := events.CachedInfo()
+	s := Stats{
+		Events: info.State.Msgs, FirstSeq: info.State.FirstSeq, LastSeq: info.State.LastSeq,
+		Bytes: int64(info.State.Bytes), Limit: info.Config.MaxBytes,
+		Foreign: b.foreign.Load(), Sinks: map[string]SinkStats{},
+	}
+	if b.syncer != nil {
+		s.Syncs, s.SyncWaiters = int64(b.syncer.cohorts.Load()), int64(b.syncer.served.Load())
+	}
+	for _, sink := range b.o.Sinks {
+		c, err := b.admin.js.Consumer(ctx, EventsStream, sinkConsumerPrefix+sink)
+		if errors.Is(err, jetstream.ErrConsumerNotFound) {
+			s.Sinks[sink] = SinkStats{}
+			continue
+		}
+		if err != nil {
+			return Stats{}, fmt.Errorf("look up queue of sink %s: %w", sink, err)
+		}
+		ci := c.CachedInfo()
+		s.Sinks[sink] = SinkStats{Waiting: int64(ci.NumPending) + int64(ci.NumAckPending)}
+	}
+	return s, b.countDead(ctx, &s)
+}
+
+// countDead adds the dead letters. There are few subjects: a sink's event types.
+func (b *Broker) countDead(ctx context.Context, s *Stats) error {
+	dead, err := b.admin.js.Stream(ctx, deadStream)
+	if err != nil {
+		return fmt.Errorf("look up stream %s: %w", deadStream, err)
+	}
+	if s.Dead = int64(dead.CachedInfo().State.Msgs); s.Dead == 0 {
+		return nil
+	}
+	info, err := dead.Info(ctx, jetstream.WithSubjectFilter(deadPrefix+">"))
+	if err != nil {
+		return fmt.Errorf("count dead letters: %w", err)
+	}
+	for subject, n := range info.State.Subjects {
+		sink := sinkOfDead(subject)
+		if st, ok := s.Sinks[sink]; ok {
+			st.Dead += int64(n)
+			s.Sinks[sink] = st
+		}
+	}
+	return nil
+}

@@ -1,0 +1,133 @@
+package telemetry
+
+import (
+	"context"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+)
+
+// The keys of the caches are all labels of the call; what is found under them
+// is everything needed to count it. The options are slices because a call with
+// a slice at hand allocates none.
+type (
+	requestKey struct{ source, outcome string }
+	storedKey  struct{ source, subject string }
+	attemptKey struct{ sink, class, verdict string }
+
+	requestSeries struct {
+		requests, bytes []metric.AddOption
+		accepted        []metric.RecordOption // nil: not accepted
+	}
+	storedSeries  struct{ event []metric.AddOption }
+	attemptSeries struct {
+		delivery []metric.AddOption    // nil: the delivery goes on
+		attempt  []metric.AddOption    // nil: no attempt was made
+		took     []metric.RecordOption // nil with attempt
+	}
+)
+
+// counters are the instruments that the methods below record with.
+type counters struct {
+	requests, bytes, stored, duplicates metric.Int64Counter
+	deliveries, attempts                metric.Int64Counter
+	accept, attempt                     metric.Float64Histogram
+}
+
+// Request counts a webhook request: the source's name, or "" when the path
+// belongs to none, what became of it, how long it took, and the size of its
+// body in bytes, 0 when it was not read whole.
+func (t *Telemetry) Request(source, outcome string, d time.Duration, bytes int) {
+	ctx, s := context.Background(), t.requests.get(requestKey{source, outcome})
+	t.counters.requests.Add(ctx, 1, s.requests...)
+	if bytes > 0 {
+		t.counters.bytes.Add(ctx, int64(bytes), s.bytes...)
+	}
+	if s.accepted != nil {
+		t.counters.accept.Record(ctx, d.Seconds(), s.accepted...)
+	}
+}
+
+// Stored counts an event that the store has confirmed.
+func (t *Telemetry) Stored(source, subject string, duplicate bool) {
+	known, ok := t.known[subject]
+	if !ok {
+		known = other
+	}
+	s := t.stored.get(storedKey{source, known})
+	c := t.counters.stored
+	if duplicate {
+		c = t.counters.duplicates
+	}
+	c.Add(context.Background(), 1, s.event...)
+}
+
+// Attempt counts what was judged of a delivery: the class of the failure ("":
+// it did not fail), the verdict (done, skip, again, bury or defer, as
+// delivery.Action prints them), and how long the attempt took, 0 when none was
+// made. Deferred deliveries count for nothing: they come again.
+func (t *Telemetry) Attempt(sink, class, verdict string, d time.Duration) {
+	ctx, s := context.Background(), t.attempts.get(attemptKey{sink, class, verdict})
+	if s.delivery != nil {
+		t.counters.deliveries.Add(ctx, 1, s.delivery...)
+	}
+	if s.attempt == nil {
+		return
+	}
+	t.counters.attempts.Add(ctx, 1, s.attempt...)
+	if d > 0 {
+		t.counters.attempt.Record(ctx, d.Seconds(), s.took...)
+	}
+}
+
+func newRequestSeries(k requestKey) *requestSeries {
+	if k.source == "" {
+		k.source = none
+	}
+	source := attribute.String(labelSource, k.source)
+	s := &requestSeries{
+		requests: add(source, attribute.String(labelOutcome, k.outcome)),
+		bytes:    add(source),
+	}
+	if k.outcome == accepted {
+		s.accepted = record(source)
+	}
+	return s
+}
+
+func newStoredSeries(k storedKey) *storedSeries {
+	return &storedSeries{add(attribute.String(labelSource, k.source), attribute.String(labelType, k.subject))}
+}
+
+func newAttemptSeries(k attemptKey) *attemptSeries {
+	sink := attribute.String(labelSink, k.sink)
+	s := &attemptSeries{}
+	switch k.verdict {
+	case "done":
+		s.delivery = add(sink, attribute.String(labelOutcome, delivered))
+	case "bury":
+		s.delivery = add(sink, attribute.String(labelOutcome, dead))
+	case "skip":
+		s.delivery = add(sink, attribute.String(labelOutcome, skipped))
+		return s
+	case "again":
+	default:
+		return s
+	}
+	class := k.class
+	if class == "" {
+		class = delivered
+	}
+	s.attempt = add(sink, attribute.String(labelClass, class))
+	s.took = record(sink)
+	return s
+}
+
+func add(kv ...attribute.KeyValue) []metric.AddOption {
+	return []metric.AddOption{metric.WithAttributeSet(attribute.NewSet(kv...))}
+}
+
+func record(kv ...attribute.KeyValue) []metric.RecordOption {
+	return []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(kv...))}
+}
