@@ -49,6 +49,9 @@ type Options struct {
 	// request, on the goroutine that made it; nil: nobody.
 	Attempted func(router.Observation)
 	Requested func(ingress.Request)
+
+	// step is for the crash test.
+	step func(broker.Step)
 }
 
 func (o Options) has(role string) bool { return len(o.Roles) == 0 || slices.Contains(o.Roles, role) }
@@ -97,7 +100,7 @@ func (a *App) brokerOptions(catalog *clickfunnels.Catalog) broker.Options {
 	c := a.config
 	o := broker.Options{
 		Config: c.Broker, MaxBody: int64(c.Server.MaxBody),
-		DrainTimeout: c.Server.ShutdownTimeout / 2, Logger: a.log.With("part", "broker"),
+		DrainTimeout: c.Server.ShutdownTimeout / 2, Logger: a.log.With("part", "broker"), Step: a.o.step,
 	}
 	for _, s := range c.Sources {
 		if s.SubjectPrefix == "" {

@@ -44,8 +44,31 @@ type Options struct {
 	// never, for a process that has no right to.
 	JanitorEvery time.Duration
 	Logger       *slog.Logger
+	// Step is called between the steps of an event's path, with the name of
+	// the one that has just been made; nil: nobody looks. The crash test ends
+	// the process here.
+	Step func(Step)
 
 	internalPassword string
+}
+
+// Step is a place between two steps of an event's path.
+type Step string
+
+// The steps, in the order in which one event makes them.
+const (
+	StepWritten   Step = "written"   // the stream has the event, it is not synced
+	StepStored    Step = "stored"    // it is, the sender has no answer yet
+	StepFetched   Step = "fetched"   // a sink's queue handed it out
+	StepAttempted Step = "attempted" // the attempt is over, nothing is settled
+	StepReplaced  Step = "replaced"  // the retry or dead letter is stored, the event not acknowledged
+	StepSettled   Step = "settled"   // acknowledged
+)
+
+func (b *Broker) step(s Step) {
+	if b.o.Step != nil {
+		b.o.Step(s)
+	}
 }
 
 // Broker is a connection to the streams, and the server that holds them when

@@ -37,6 +37,7 @@ func (b *Broker) Publish(ctx context.Context, e event.Event) (event.Receipt, err
 	if err != nil {
 		return event.Receipt{}, fmt.Errorf("store event: %w", err)
 	}
+	b.step(StepStored)
 	return event.Receipt{Seq: ack.Sequence, Duplicate: ack.Duplicate}, nil
 }
 
@@ -47,6 +48,7 @@ func (b *Broker) store(ctx context.Context, js jetstream.JetStream, m *nats.Msg)
 	if err != nil {
 		return nil, publishError(err)
 	}
+	b.step(StepWritten)
 	if err := b.syncer.Wait(ctx); err != nil {
 		return nil, fmt.Errorf("%w: %w", event.ErrUnavailable, err)
 	}

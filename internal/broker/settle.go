@@ -54,8 +54,10 @@ func (c *consumption) one(ctx, attempts context.Context, it *item) {
 		c.ack(it)
 		return
 	}
+	c.b.step(StepFetched)
 	it.began = time.Now()
 	v := c.h.Handle(attempts, it.attempt)
+	c.b.step(StepAttempted)
 	if err := c.settle(attempts, it, v); err != nil {
 		c.log.Warn("delivery not settled, it will be repeated", "seq", it.attempt.Event.Seq, "id", it.attempt.Event.ID, "err", err)
 		c.giveBack(it)
@@ -139,6 +141,7 @@ func (c *consumption) persist(ctx context.Context, what string, m *nats.Msg) err
 	for {
 		_, err := c.b.store(ctx, c.b.router.js, m)
 		if err == nil {
+			c.b.step(StepReplaced)
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -159,6 +162,7 @@ func (c *consumption) ack(it *item) {
 	if err := it.msg.Ack(); err != nil {
 		c.log.Warn("acknowledgement not sent, the delivery may be repeated", "err", err)
 	}
+	c.b.step(StepSettled)
 }
 
 func (c *consumption) giveBack(it *item) {
