@@ -50,12 +50,22 @@ func startEmbedded(o Options, budget budget) (*embedded, error) {
 	srv.SetLoggerV2(log, false, false, false)
 	e := &embedded{dir: dir, server: srv}
 	go srv.Start()
-	if !srv.ReadyForConnections(startTimeout) || log.Fatal() != "" {
+	if !becomesReady(srv, log) {
 		srv.Shutdown()
 		srv.WaitForShutdown()
 		return nil, startError(o.Config, log.Fatal())
 	}
 	return e, nil
+}
+
+// becomesReady waits until the server takes connections, or cannot.
+func becomesReady(srv *server.Server, log *serverLog) bool {
+	for deadline := time.Now().Add(startTimeout); time.Now().Before(deadline) && log.Fatal() == ""; {
+		if srv.ReadyForConnections(100 * time.Millisecond) {
+			return log.Fatal() == ""
+		}
+	}
+	return false
 }
 
 func startError(c config.Broker, fatal string) error {
