@@ -1,0 +1,27 @@
+// Command penstock receives webhooks, stores them and delivers them.
+//
+// main only joins the process to run; each command is a file of its own.
+package main
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// version is set by the build: go build -ldflags "-X main.version=v1.2.3".
+var version string
+
+func main() {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	os.Exit(run(process{
+		args:    os.Args[1:],
+		stdin:   os.Stdin,
+		stdout:  os.Stdout,
+		stderr:  os.Stderr,
+		env:     os.LookupEnv,
+		attends: isTerminal,
+		signals: signals,
+	}))
+}
