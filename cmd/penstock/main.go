@@ -13,6 +13,7 @@ import (
 var version string
 
 func main() {
+	signal.Ignore(syscall.SIGPIPE) // a reader that has gone is an error, and no reason to leave things behind
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	os.Exit(run(process{

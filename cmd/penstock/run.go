@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 
 	"github.com/penstock/penstock/config"
 )
@@ -74,7 +75,7 @@ func (p process) report(err error) int {
 	switch {
 	case err == nil:
 		return exitOK
-	case errors.Is(err, errReported):
+	case errors.Is(err, errReported), errors.Is(err, syscall.EPIPE): // nobody reads any more
 		return exitFailure
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(p.stderr, "penstock: interrupted")

@@ -83,6 +83,7 @@ type Broker struct {
 	ingress, router, admin session
 
 	foreign atomic.Int64 // messages on our subjects that are not ours
+	warned  time.Time    // when the janitor last told of a filling store
 
 	startMu    sync.Mutex
 	firstSinks map[string]bool

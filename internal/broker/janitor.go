@@ -56,6 +56,7 @@ func (b *Broker) tidy(ctx context.Context, now time.Time) error {
 	if st.Msgs == 0 {
 		return nil
 	}
+	b.warnFilling(info, now)
 	upTo, err := b.expired(ctx, stream, info, now)
 	if err != nil {
 		return err
@@ -81,6 +82,20 @@ func (b *Broker) tidy(ctx context.Context, now time.Time) error {
 	}
 	b.o.Logger.Info("purged delivered events", "first_kept", upTo, "pressure", pressed == upTo)
 	return nil
+}
+
+// warnAgain is how often a filling store is told of.
+const warnAgain = 10 * time.Minute
+
+// warnFilling says in time that webhooks will be answered 507.
+func (b *Broker) warnFilling(info *jetstream.StreamInfo, now time.Time) {
+	st, limit := info.State, info.Config.MaxBytes
+	if limit <= 0 || float64(st.Bytes) < pressureAt*float64(limit) || now.Sub(b.warned) < warnAgain {
+		return
+	}
+	b.warned = now
+	b.o.Logger.Warn("the event store fills up; when it is full, webhooks are answered 507 until a sink catches up or broker.max_bytes is raised",
+		"used", size(int64(st.Bytes)), "limit", size(limit), "oldest", now.Sub(st.FirstTime).Round(time.Second))
 }
 
 // expired returns the first sequence that is still within the retention, after

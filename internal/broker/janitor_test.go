@@ -1,6 +1,9 @@
 package broker
 
 import (
+	"bytes"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -75,6 +78,8 @@ func TestPressurePurgesDeliveredOnly(t *testing.T) {
 	o := testOptions(t, t.TempDir())
 	o.Config.MaxBytes = 1 << 20
 	o.Config.DedupeWindow = 100 * time.Millisecond // the least the server takes
+	var log bytes.Buffer
+	o.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	b := open(t, o)
 	if _, err := b.ensureConsumers(t.Context(), subscription("order.>")); err != nil {
 		t.Fatal(err)
@@ -93,6 +98,10 @@ func TestPressurePurgesDeliveredOnly(t *testing.T) {
 	tidy(t, b, later)
 	if got := firstSeq(t, b); got != 1 {
 		t.Errorf("under pressure undelivered events were purged up to %d", got)
+	}
+	tidy(t, b, later)
+	if n := strings.Count(log.String(), "the event store fills up"); n != 1 {
+		t.Errorf("a filling store was told of %d times within ten minutes, want once:\n%s", n, log.String())
 	}
 	h := &handler{judge: done}
 	stop := consume(t, b, subscription("order.>"), h)
