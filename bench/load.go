@@ -89,6 +89,12 @@ func (g *generator) flood(ctx context.Context, conns int, d time.Duration) (resu
 	return g.run(ctx, conns, func() bool { return time.Since(start) < d })
 }
 
+// send posts n events over conns connections, as fast as they are answered.
+func (g *generator) send(ctx context.Context, conns, n int) (result, error) {
+	var sent atomic.Int64
+	return g.run(ctx, conns, func() bool { return sent.Add(1) <= int64(n) })
+}
+
 // pace posts rate events a second, evenly spaced, for d.
 func (g *generator) pace(ctx context.Context, rate int, d time.Duration) (result, error) {
 	start, total := time.Now(), int64(d.Seconds()*float64(rate))

@@ -27,6 +27,7 @@ func main() {
 	flag.DurationVar(&o.load, "load", 4*time.Second, "how long each arm is under load")
 	flag.IntVar(&o.conns, "conns", 64, "keep-alive connections of the load generator")
 	flag.StringVar(&o.only, "only", "", "run only the arms whose names contain this")
+	flag.IntVar(&o.waiting, "waiting", 0, "also measure what this many waiting events cost, e.g. 1000000; takes minutes")
 	flag.StringVar(&o.out, "out", "", "write the result to this page, e.g. docs/benchmarks.md")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -43,5 +44,7 @@ type options struct {
 	load   time.Duration
 	conns  int
 	only   string
-	out    string
+	// waiting is how many events to let wait, 0 for none.
+	waiting int
+	out     string
 }

@@ -32,6 +32,11 @@ func run(ctx context.Context, o options) error {
 	}
 	var page strings.Builder
 	report(&page, o, samples)
+	if o.waiting > 0 {
+		if err := memory(ctx, &page, o); err != nil {
+			return err
+		}
+	}
 	fmt.Print(page.String())
 	if o.out == "" {
 		return nil
