@@ -159,17 +159,18 @@ func seqAt(ctx context.Context, stream jetstream.Stream, info *jetstream.StreamI
 	if err != nil {
 		return 0, fmt.Errorf("find the first event since %s: %w", t.Format(time.RFC3339), err)
 	}
-	for m := range batch.Messages() {
-		md, err := m.Metadata()
-		if err != nil {
-			return 0, fmt.Errorf("read message metadata: %w", err)
+	m, ok := <-batch.Messages()
+	if !ok {
+		if err := batch.Error(); err != nil {
+			return 0, fmt.Errorf("find the first event since %s: %w", t.Format(time.RFC3339), err)
 		}
-		return md.Sequence.Stream, nil
+		return info.State.LastSeq + 1, nil
 	}
-	if err := batch.Error(); err != nil {
-		return 0, fmt.Errorf("find the first event since %s: %w", t.Format(time.RFC3339), err)
+	md, err := m.Metadata()
+	if err != nil {
+		return 0, fmt.Errorf("read message metadata: %w", err)
 	}
-	return info.State.LastSeq + 1, nil
+	return md.Sequence.Stream, nil
 }
 
 // floor is the sequence up to which every configured sink has settled.

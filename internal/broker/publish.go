@@ -24,9 +24,6 @@ const (
 	codeDupInProcess   jetstream.ErrorCode = 10158 // the same id is being stored right now
 )
 
-// publishTimeout bounds one publish; it outlasts a leader election.
-const publishTimeout = 10 * time.Second
-
 // Publish stores e and returns once it is safe at the configured durability.
 // Its errors wrap those of package event.
 func (b *Broker) Publish(ctx context.Context, e event.Event) (event.Receipt, error) {

@@ -7,7 +7,7 @@ import (
 	"github.com/penstock/penstock/internal/event"
 )
 
-// ErrNoDeadLetter: there is none with that sequence (any more).
+// ErrNoDeadLetter says that there is none with that sequence (any more).
 var ErrNoDeadLetter = errors.New("no such dead letter")
 
 // DeadLetter is a delivery that was given up, and why.
