@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -10,6 +11,9 @@ import (
 	"github.com/penstock/penstock/config"
 	"github.com/penstock/penstock/internal/app"
 )
+
+// defaultFile is what check reads when no file is named.
+const defaultFile = "penstock.yaml"
 
 type checkFlags struct {
 	files                 []string
@@ -19,11 +23,12 @@ type checkFlags struct {
 func newCheck(p process) *cobra.Command {
 	var f checkFlags
 	cmd := &cobra.Command{
-		Use:   "check -c FILE...",
+		Use:   "check [-c FILE...]",
 		Short: "Find every mistake in a configuration, without starting anything",
 		Long: `Reads the configuration as serve would, builds everything it describes, and
 starts nothing. Every mistake is printed at once, one a line, with its place and
-with what would be right. Several files are one configuration.
+with what would be right. Several files are one configuration; without one it is
+./penstock.yaml.
 
 It exits with 0 when serve would start, and with 1 when it would not.`,
 		Example: `  penstock check -c penstock.yaml
@@ -35,7 +40,10 @@ It exits with 0 when serve would start, and with 1 when it would not.`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			f.files = append(f.files, args...)
 			if len(f.files) == 0 {
-				return usagef("no file is named; run `penstock check -c penstock.yaml`")
+				if _, err := os.Stat(defaultFile); err != nil {
+					return usagef("no file is named, and there is no %s here; run `penstock check -c FILE`", defaultFile)
+				}
+				f.files = []string{defaultFile}
 			}
 			return p.check(f)
 		},

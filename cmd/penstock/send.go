@@ -116,9 +116,13 @@ type sampleMaker struct {
 }
 
 func (m sampleMaker) next() ([]byte, error) {
-	return m.catalog.Sample(m.eventType, clickfunnels.SampleOptions{
+	body, err := m.catalog.Sample(m.eventType, clickfunnels.SampleOptions{
 		Version: m.version, ID: newID(), Now: time.Now(), Set: m.set, Force: m.force,
 	})
+	if _, known := m.catalog.Resolve(m.eventType); err != nil && !known && !m.force {
+		err = fmt.Errorf("%w (`penstock catalog` lists them all; --force sends this one all the same)", err)
+	}
+	return body, err
 }
 
 // assignments are what --data and --set change of the sample.
