@@ -22,6 +22,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/penstock/penstock/config"
+	"github.com/penstock/penstock/internal/httpconn"
 )
 
 // Options is all that a Server needs. Server, Sources and Publisher are
@@ -91,6 +92,7 @@ type Server struct {
 	refusals  *refusals
 	gate      gate
 	buffers   buffers
+	fresh     httpconn.Fresh
 
 	stopping atomic.Bool
 	// running is held for reading by every request, so that Run can wait for
@@ -130,6 +132,7 @@ func New(o Options) (*Server, error) {
 		IdleTimeout:       o.IdleTimeout,
 		MaxHeaderBytes:    o.MaxHeaderBytes,
 		ErrorLog:          s.connectionLog(),
+		ConnState:         s.fresh.Note,
 	}
 	if files := o.Server.TLS; files.CertFile != "" {
 		cert, err := loadCertificate(files.CertFile, files.KeyFile, s.now, s.log)
@@ -210,6 +213,7 @@ func (s *Server) serve() error {
 // stop answers the requests at hand and no others.
 func (s *Server) stop() error {
 	s.stopping.Store(true)
+	s.fresh.Close()
 	limit := s.options.Server.ShutdownTimeout
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()

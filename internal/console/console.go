@@ -23,6 +23,7 @@ import (
 
 	"github.com/penstock/penstock/config"
 	"github.com/penstock/penstock/internal/delivery"
+	"github.com/penstock/penstock/internal/httpconn"
 )
 
 // DeadLetters keeps dead letters. Its methods may be called concurrently; what
@@ -87,7 +88,7 @@ type Server struct {
 	slots    chan struct{} // one for every request that is answered
 	bulk     chan struct{} // only one bulk request runs at a time
 	refusals seldom
-	fresh    fresh
+	fresh    httpconn.Fresh
 
 	// stopping ends bulk requests at their next step, lifetime every request.
 	stopping chan struct{}
@@ -123,7 +124,7 @@ func New(o Options) (*Server, error) {
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
 		BaseContext:       func(net.Listener) context.Context { return s.lifetime },
-		ConnState:         s.fresh.note,
+		ConnState:         s.fresh.Note,
 		ErrorLog:          log.New(connectionLog{s}, "", 0),
 	}
 	return s, nil
@@ -214,7 +215,7 @@ func (s *Server) Run(ctx context.Context) error {
 // stop answers the requests at hand and no others.
 func (s *Server) stop() error {
 	close(s.stopping)
-	s.fresh.close()
+	s.fresh.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), s.o.ShutdownTimeout)
 	defer cancel()
 	err := s.http.Shutdown(ctx)
@@ -226,41 +227,6 @@ func (s *Server) stop() error {
 	s.running.Lock()
 	defer s.running.Unlock()
 	return err
-}
-
-// fresh are the connections that no request came on yet. A graceful stop would
-// wait five seconds for each, and browsers open them in advance. The zero
-// value is ready.
-type fresh struct {
-	mu     sync.Mutex
-	conns  map[net.Conn]struct{}
-	closed bool
-}
-
-// note is an http.Server's ConnState.
-func (f *fresh) note(c net.Conn, state http.ConnState) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	switch {
-	case state != http.StateNew:
-		delete(f.conns, c)
-	case f.closed:
-		_ = c.Close()
-	case f.conns == nil:
-		f.conns = map[net.Conn]struct{}{c: {}}
-	default:
-		f.conns[c] = struct{}{}
-	}
-}
-
-// close ends those there are and those to come.
-func (f *fresh) close() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.closed = true
-	for c := range f.conns {
-		_ = c.Close() // nothing was said on it
-	}
 }
 
 // connectionLog takes what the HTTP server has to say of connections.
