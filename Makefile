@@ -27,12 +27,16 @@ verify: ## the long form of test: nothing is left out
 crash: ## kill the process at every step, many times
 	PENSTOCK_LONG=1 go test ./internal/app -run Crash -count=1 -timeout 60m -v
 
+# On a busy machine the fuzzer itself can miss the end of its time and say so as
+# a failure; one that found something names the failing input.
 fuzz: ## every fuzz target for FUZZTIME
 	@mkdir -p dist; list=$$(go test -list '^Fuzz' ./... | awk '/^Fuzz/ {t[n++] = $$1} /^ok/ {for (i = 0; i < n; i++) print $$2, t[i]; n = 0}'); \
 	test -n "$$list" || { echo 'no fuzz target found' >&2; exit 1; }; \
 	while read -r pkg target; do \
 		echo "fuzz $$target $(FUZZTIME)"; \
-		go test "$$pkg" -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) >dist/fuzz.txt 2>&1 || { cat dist/fuzz.txt; exit 1; }; \
+		go test "$$pkg" -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) >dist/fuzz.txt 2>&1 || \
+			{ grep -q '^ *context deadline exceeded$$' dist/fuzz.txt && ! grep -q 'Failing input' dist/fuzz.txt; } || \
+			{ cat dist/fuzz.txt; exit 1; }; \
 	done <<<"$$list"
 
 bench: ## throughput of this machine, against its ceiling; BENCHFLAGS are those of ./bench
