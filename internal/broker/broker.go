@@ -84,7 +84,7 @@ type Broker struct {
 
 	foreign atomic.Int64 // messages on our subjects that are not ours
 
-	startMu    sync.Mutex
+	metadataMu sync.Mutex
 	firstSinks map[string]bool
 
 	lanesMu sync.Mutex
