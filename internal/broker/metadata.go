@@ -15,8 +15,8 @@ const metadataTries = 5
 
 // setMetadata changes keys in the metadata of the events stream; an empty
 // value deletes its key. The server has no compare-and-set for it, so what was
-// written is read back: another process that wrote at the same moment may have
-// undone it.
+// written is read back, and written again when another process that wrote at
+// the same moment has undone it.
 func (b *Broker) setMetadata(ctx context.Context, keys map[string]string) error {
 	b.metadataMu.Lock()
 	defer b.metadataMu.Unlock()
