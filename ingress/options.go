@@ -30,6 +30,9 @@ func withDefaults(o Options) Options {
 	if o.Observe == nil {
 		o.Observe = func(Request) {}
 	}
+	if o.Rejected == nil {
+		o.Rejected = func(Rejection) {}
+	}
 	if o.Ready == nil {
 		o.Ready = func() []string { return nil }
 	}

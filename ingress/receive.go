@@ -27,6 +27,7 @@ func (s *Server) receive(c echo.Context, ep *endpoint, arrived time.Time) reply 
 	}
 	reserved = s.gate.settle(reserved, body)
 	if err := ep.verify(c, body, arrived); err != nil {
+		s.options.Rejected(Rejection{Source: ep.Name, Header: r.Header, Body: body, Received: arrived, Err: err})
 		s.buffers.put(buf)
 		return unauthorized(err, len(body))
 	}

@@ -40,6 +40,9 @@ type Options struct {
 	// after its answer was written, possibly concurrently. It must not block.
 	// Nil: nobody looks.
 	Observe func(Request)
+	// Rejected is called for every request that failed verification, before it
+	// is answered, possibly concurrently. It must not block. Nil: nobody looks.
+	Rejected func(Rejection)
 	// Logger gets refused requests, at most one line a second for each source
 	// and reason. Nil: nothing is logged.
 	Logger *slog.Logger

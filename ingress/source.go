@@ -26,3 +26,17 @@ type Publisher interface {
 	// reference to e.Body after it has returned a nil error.
 	Publish(ctx context.Context, e event.Event) (event.Receipt, error)
 }
+
+// Rejection is a request that failed verification.
+type Rejection struct {
+	// Source is the name of the source whose address it came to.
+	Source string
+	// Header and Body are the request's own. They may be read until the call
+	// that hands them over returns; what is to be kept must be copied.
+	Header http.Header
+	Body   []byte
+	// Received is when its last header had arrived.
+	Received time.Time
+	// Err says why; it holds no secret.
+	Err error
+}

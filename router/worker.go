@@ -131,7 +131,7 @@ func (w *Worker) Return(n int) { w.gate.release(n) }
 func (w *Worker) Handle(ctx context.Context, a delivery.Attempt) delivery.Verdict {
 	var d Decision
 	if a.Origin == "" {
-		if d = w.match(&a); !d.Wanted() {
+		if d = w.match(&a); a.Early || !d.Wanted() {
 			w.gate.release(1)
 			return w.settled(&a, d, time.Time{}, nil, delivery.Verdict{Action: delivery.Skip})
 		}

@@ -61,7 +61,8 @@ func (b banner) facts() []fact {
 func ownSecretHelp(dir string) string {
 	return "a secret of our own, kept in " + filepath.Join(dir, "quickstart-secret") +
 		"; for ClickFunnels, set CLICKFUNNELS_WEBHOOK_SECRET to the one it shows under" +
-		"; Workspace Settings > Webhooks > your endpoint, and start again"
+		"; Workspace Settings > Webhooks > your endpoint, and start again" +
+		"; what is refused until then is kept: penstock rejected accept --all"
 }
 
 // postTo never holds a secret: a token in a path is named, not shown.

@@ -144,7 +144,7 @@ func newDeadAction(p process, admin *adminFlags, action deadAction, cmd *cobra.C
 	var all, yes bool
 	cmd.Args = cobra.ArbitraryArgs
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		seqs, err := parseSeqs(args)
+		seqs, err := parseSeqs(args, "dead letter", "penstock dead ls")
 		switch {
 		case err != nil:
 			return err
@@ -168,12 +168,13 @@ func newDeadAction(p process, admin *adminFlags, action deadAction, cmd *cobra.C
 	return cmd
 }
 
-func parseSeqs(args []string) ([]uint64, error) {
+// parseSeqs reads the numbers of what a list shows.
+func parseSeqs(args []string, what, list string) ([]uint64, error) {
 	var seqs []uint64
 	for _, a := range args {
 		n, err := strconv.ParseUint(a, 10, 64)
 		if err != nil || n == 0 {
-			return nil, usagef("%q is not the number of a dead letter; see `penstock dead ls`", a)
+			return nil, usagef("%q is not the number of a %s; see `%s`", a, what, list)
 		}
 		seqs = append(seqs, n)
 	}

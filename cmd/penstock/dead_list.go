@@ -97,7 +97,7 @@ func newDeadShow(p process, admin *adminFlags) *cobra.Command {
   penstock dead show 12 --body > event.json`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			seqs, err := parseSeqs(args)
+			seqs, err := parseSeqs(args, "dead letter", "penstock dead ls")
 			if err != nil {
 				return err
 			}
@@ -113,7 +113,7 @@ func newDeadShow(p process, admin *adminFlags) *cobra.Command {
 			case asJSON:
 				return writeJSON(p.stdout, d)
 			case onlyBody:
-				return p.printBody(d)
+				return p.printBody(d.Body, d.BodyEncoding)
 			}
 			return p.printLetter(d)
 		},
@@ -123,11 +123,11 @@ func newDeadShow(p process, admin *adminFlags) *cobra.Command {
 	return cmd
 }
 
-func (p process) printBody(d console.DeadLetter) error {
-	body := []byte(d.Body)
-	if d.BodyEncoding == console.BodyBase64 {
+func (p process) printBody(text, encoding string) error {
+	body := []byte(text)
+	if encoding == console.BodyBase64 {
 		var err error
-		if body, err = base64.StdEncoding.DecodeString(d.Body); err != nil {
+		if body, err = base64.StdEncoding.DecodeString(text); err != nil {
 			return fmt.Errorf("read the body: %w", err)
 		}
 	}

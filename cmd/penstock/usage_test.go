@@ -39,6 +39,12 @@ func TestWrongUsage(t *testing.T) {
 		"nothing to retry":             {"dead retry", exitUsage, "name what to retry: numbers as in `penstock dead ls`, or --all, --sink, --class, --since"},
 		"one to drop and all to drop":  {"dead drop 1 --all", exitUsage, "give either numbers or --all, --sink, --class, --since"},
 		"a dead letter without number": {"dead show x", exitUsage, "\"x\" is not the number of a dead letter; see `penstock dead ls`"},
+		"nothing to accept":            {"rejected accept", exitUsage, "name what to accept: numbers as in `penstock rejected ls`, or --all, --source, --since"},
+		"one to accept and all":        {"rejected accept 1 --all", exitUsage, "give either numbers or --all, --source, --since"},
+		"a request without number":     {"rejected show 0", exitUsage, "\"0\" is not the number of a rejected request; see `penstock rejected ls`"},
+		"fewer requests than none":     {"rejected ls --limit -1", exitUsage, "--limit must be at least 0, got -1"},
+		"a pause of no time":           {"sinks pause crm --for 0s", exitUsage, "--for must be at least 1s, got 0s"},
+		"a pause of no sink":           {"sinks pause", exitUsage, "accepts 1 arg(s), received 0"},
 		"fewer than none":              {"dead ls --limit -1", exitUsage, "--limit must be at least 0, got -1"},
 		"a file that is not there":     {"dead ls -c none.yaml", exitFailure, "none.yaml: cannot be read: no such file or directory"},
 	} {

@@ -34,6 +34,7 @@ func (a *App) buildAdmin(catalog *clickfunnels.Catalog) error {
 	a.console, err = console.New(console.Options{
 		Addr: a.config.Server.Admin, Token: a.config.Server.AdminToken, Dead: a.broker,
 		Sinks: a.sinkStatus, Status: a.status, Outstanding: a.broker.Outstanding,
+		Rejected: rejectedStore{a.broker, a}, Control: sinkControl{a.broker, a},
 		Metrics: a.telemetry.Handler(), Logger: a.log.With("part", "console"),
 	})
 	return err
@@ -72,6 +73,9 @@ func (a *App) attempted(o router.Observation) {
 			class = ""
 		}
 		a.telemetry.Attempt(o.Sink, string(class), o.Verdict.Action.String(), o.Took)
+	}
+	if m := a.meters[o.Sink]; m != nil && o.Verdict.Action == delivery.Done {
+		m.add(time.Now())
 	}
 	if a.o.Attempted != nil {
 		a.o.Attempted(o)
@@ -113,17 +117,38 @@ func (a *App) sinkStatus(ctx context.Context) ([]console.SinkStatus, error) {
 	if err != nil {
 		return nil, err
 	}
+	paused, err := a.broker.Pauses(ctx)
+	if err != nil {
+		return nil, err
+	}
 	out := []console.SinkStatus{}
-	for _, w := range a.workers() {
-		c, h := w.Sink(), w.State()
-		out = append(out, console.SinkStatus{
-			Name: c.Name, Kind: c.Kind, State: string(h.State), Since: h.Since, Failures: h.Failures,
-			NextProbe: h.NextProbe, LastError: h.LastError, Reason: h.Reason, Running: h.Running, Limit: h.Limit,
-			Waiting: st.Sinks[c.Name].Waiting, DeadLetters: st.Sinks[c.Name].Dead,
-			Outstanding: int64(a.broker.Outstanding(c.Name)),
-		})
+	for _, c := range a.config.Sinks {
+		one := console.SinkStatus{
+			Name: c.Name, Kind: c.Kind, Waiting: st.Sinks[c.Name].Waiting,
+			DeadLetters: st.Sinks[c.Name].Dead, Outstanding: int64(a.broker.Outstanding(c.Name)),
+		}
+		if pause := paused[c.Name]; pause.Lasts(time.Now()) {
+			one.PausedUntil = pause.Until
+		}
+		a.addWorker(&one)
+		out = append(out, one)
 	}
 	return out, nil
+}
+
+// addWorker adds what only the process knows that delivers to the sink.
+func (a *App) addWorker(s *console.SinkStatus) {
+	if a.router == nil {
+		return
+	}
+	w := a.router.Worker(s.Name)
+	if w == nil {
+		return
+	}
+	h := w.State()
+	s.State, s.Since, s.Failures, s.NextProbe = string(h.State), h.Since, h.Failures, h.NextProbe
+	s.LastError, s.Reason, s.Running, s.Limit = h.LastError, h.Reason, h.Running, h.Limit
+	s.Rate = a.meters[s.Name].rate(time.Now())
 }
 
 func (a *App) status(ctx context.Context) (console.Status, error) {

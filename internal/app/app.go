@@ -68,8 +68,13 @@ type App struct {
 	// telemetry is nil where nobody could read the metrics.
 	telemetry *telemetry.Telemetry
 	sinks     map[string]sinks.Sink
-	log       *slog.Logger
-	started   time.Time
+	// sources verify and read what comes in, by name.
+	sources map[string]*clickfunnels.Source
+	rejects *rejects
+	pauses  *pauses
+	meters  map[string]*meter // of deliveries, by sink
+	log     *slog.Logger
+	started time.Time
 }
 
 // New builds everything that c describes and opens nothing, so that it serves
@@ -78,12 +83,16 @@ func New(c *config.Config, o Options) (*App, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	a := &App{config: c, o: o, log: o.Logger, sinks: map[string]sinks.Sink{}}
+	a := &App{
+		config: c, o: o, log: o.Logger, sinks: map[string]sinks.Sink{},
+		sources: map[string]*clickfunnels.Source{}, meters: map[string]*meter{},
+	}
 	if c.Broker.URL == "" && len(o.Roles) > 0 && !(o.has(config.RoleIngress) && o.has(config.RoleRouter)) {
 		return nil, errors.New("with the embedded queue one process has to be ingress and router both; run all roles, or set broker.url to an external NATS")
 	}
 	catalog := clickfunnels.NewCatalog()
 	a.broker = broker.New(a.brokerOptions(catalog))
+	a.pauses = &pauses{broker: a.broker, workers: a.workers, log: a.log}
 	if err := a.buildRouter(); err != nil {
 		return nil, err
 	}
@@ -128,7 +137,7 @@ func (a *App) buildRouter() error {
 		if err != nil {
 			return err
 		}
-		a.sinks[c.Name] = s
+		a.sinks[c.Name], a.meters[c.Name] = s, &meter{}
 	}
 	var err error
 	a.router, err = router.New(router.Options{
@@ -144,20 +153,21 @@ func (a *App) buildIngress(catalog *clickfunnels.Catalog) error {
 	}
 	var endpoints []ingress.Endpoint
 	for _, s := range a.config.Sources {
+		a.sources[s.Name] = clickfunnels.NewSource(clickfunnels.Options{
+			Name: s.Name, Secrets: reveal(s.Secrets), URLToken: s.URLToken.Reveal(),
+			SubjectPrefix: s.SubjectPrefix, ExtraRoots: a.config.Broker.ExtraRoots, Catalog: catalog,
+		})
 		endpoints = append(endpoints, ingress.Endpoint{
-			Name: s.Name, Path: s.Path, Token: s.URLToken.Reveal(), Signed: len(s.Secrets) > 0,
-			Source: clickfunnels.NewSource(clickfunnels.Options{
-				Name: s.Name, Secrets: reveal(s.Secrets), URLToken: s.URLToken.Reveal(),
-				SubjectPrefix: s.SubjectPrefix, ExtraRoots: a.config.Broker.ExtraRoots, Catalog: catalog,
-			}),
+			Name: s.Name, Path: s.Path, Token: s.URLToken.Reveal(), Signed: len(s.Secrets) > 0, Source: a.sources[s.Name],
 		})
 	}
+	a.rejects = newRejects(a.broker, a.sources, func() *telemetry.Telemetry { return a.telemetry }, a.log.With("part", "rejected"))
 	server := a.config.Server
 	server.ShutdownTimeout /= 2 // the other half is for the attempts under way
 	var err error
 	a.ingress, err = ingress.New(ingress.Options{
 		Server: server, Sources: endpoints, Publisher: publisher{a}, Ready: a.notReady,
-		Observe: a.requested, Logger: a.log.With("part", "ingress"),
+		Observe: a.requested, Rejected: a.rejects.note, Logger: a.log.With("part", "ingress"),
 	})
 	return err
 }
@@ -210,7 +220,8 @@ func (a *App) prepare(ctx context.Context) error {
 	for _, w := range a.router.Workers() {
 		subs = append(subs, a.router.Subscription(w))
 	}
-	return a.broker.Prepare(ctx, subs)
+	// Before anything is delivered: a pause outlives the process.
+	return errors.Join(a.broker.Prepare(ctx, subs), a.pauses.refresh(ctx), a.reportRemoved(ctx))
 }
 
 // Run serves until ctx is done or a part fails, then stops: first the ingress
@@ -224,10 +235,12 @@ func (a *App) Run(ctx context.Context) error {
 	if a.console != nil {
 		s.start("admin API", a.console.Run)
 	}
+	s.start("pauses", a.pauses.run)
 	if a.router != nil {
 		s.start("router", func(ctx context.Context) error { return a.router.Run(ctx, a.broker) })
 	}
 	if a.ingress != nil {
+		s.start("rejected requests", a.rejects.run)
 		s.start("ingress", a.ingress.Run)
 	}
 	<-ctx.Done()

@@ -85,7 +85,7 @@ type Broker struct {
 	foreign atomic.Int64 // messages on our subjects that are not ours
 	warned  time.Time    // when the janitor last told of a filling store
 
-	startMu    sync.Mutex
+	metadataMu sync.Mutex
 	firstSinks map[string]bool
 
 	lanesMu sync.Mutex

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"sort"
 
 	"github.com/penstock/penstock/config"
 )
@@ -16,11 +17,14 @@ const (
 	minDeadBytes = 16 << 20  //
 	retryBytes   = 512 << 20 // waiting retries of one sink, counted in memory
 	minRetry     = 64 << 20  // what a start needs for retries
+	// maxRejectedBytes bounds the requests that failed verification.
+	maxRejectedBytes = 256 << 20
+	minRejectedBytes = 8 << 20
 )
 
 // budget is how the disk is shared between the streams, in bytes.
 type budget struct {
-	events, dead int64
+	events, dead, rejected int64
 	// store is the sum, with an allowance for retries: the server's limit.
 	store int64
 }
@@ -44,20 +48,28 @@ func planEmbedded(c config.Broker, sinks int) (budget, error) {
 			return budget{}, fmt.Errorf("only %s is free for data directory %s; at least %s is needed: free some, or set broker.data_dir to another disk", size(room), c.DataDir, size(2*minMaxBytes))
 		}
 	}
-	b.dead = deadBytes(b.events)
+	b.dead, b.rejected = deadBytes(b.events), rejectedBytes(b.events)
 	retry := min(max(minRetry, room/4), int64(max(sinks, 1))*retryBytes)
-	b.store = b.events + b.dead + retry
-	if c.MaxBytes != 0 && b.events+b.dead+minRetry > room {
-		return budget{}, fmt.Errorf("broker.max_bytes %s, with %s for dead letters and at least %s for retries, needs more than the %s free for %s; set it to %s or less", size(b.events), size(b.dead), size(minRetry), size(room), c.DataDir, size(largestEvents(room)))
+	b.store = b.events + b.dead + b.rejected + retry
+	if c.MaxBytes != 0 && b.events+b.dead+b.rejected+minRetry > room {
+		return budget{}, fmt.Errorf("broker.max_bytes %s, with %s for dead letters, %s for rejected requests and at least %s for retries, needs more than the %s free for %s; set it to %s or less", size(b.events), size(b.dead), size(b.rejected), size(minRetry), size(room), c.DataDir, size(largestEvents(room)))
 	}
 	return b, nil
 }
 
 func deadBytes(events int64) int64 { return min(maxDeadBytes, max(minDeadBytes, events/10)) }
 
+// rejectedBytes is less than maxRejectedBytes only for a small store.
+func rejectedBytes(events int64) int64 {
+	return min(maxRejectedBytes, max(minRejectedBytes, events/4))
+}
+
 // largestEvents is the largest broker.max_bytes that fits into room, rounded down.
 func largestEvents(room int64) int64 {
-	return max(0, min((room-minRetry)*10/11, room-minRetry-minDeadBytes)) >> 20 << 20
+	fits := func(events int64) bool { return events+deadBytes(events)+rejectedBytes(events)+minRetry <= room }
+	const step = 1 << 20
+	n := sort.Search(int(max(0, room)/step), func(i int) bool { return !fits(int64(i+1) * step) })
+	return int64(n) * step
 }
 
 // planExternal has no disk to look at: the cluster's limits are its operator's.
@@ -66,7 +78,7 @@ func planExternal(c config.Broker) budget {
 	if events == 0 {
 		events = autoMaxBytes
 	}
-	return budget{events: events, dead: deadBytes(events)}
+	return budget{events: events, dead: deadBytes(events), rejected: rejectedBytes(events)}
 }
 
 func dirSize(dir string) (int64, error) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -48,6 +49,7 @@ type consumption struct {
 	log    *slog.Logger
 	ledger *retryLedger
 	lanes  lanes
+	early  atomic.Pointer[early]
 
 	main, retry chan *item
 
@@ -77,6 +79,9 @@ func (c *consumption) setUp(ctx context.Context) error {
 			return err
 		}
 		if c.lanes.retry, err = c.b.router.js.Consumer(ctx, retryStream, l.retry.CachedInfo().Name); err != nil {
+			return err
+		}
+		if err := c.setEarly(l.main); err != nil {
 			return err
 		}
 		return c.b.countRetries(ctx, c.sub.Sink)
@@ -217,6 +222,9 @@ func (c *consumption) remake(ctx context.Context) error {
 		}
 		retry, err := c.b.router.js.Consumer(ctx, retryStream, l.retry.CachedInfo().Name)
 		if err != nil {
+			return err
+		}
+		if err := c.setEarly(l.main); err != nil {
 			return err
 		}
 		c.mu.Lock()

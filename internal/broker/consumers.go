@@ -61,8 +61,11 @@ func (b *Broker) ensureMain(ctx context.Context, s delivery.Subscription) (jetst
 	default:
 		cfg.FilterSubjects = s.Filters
 	}
-	_, err := b.admin.js.Consumer(ctx, EventsStream, cfg.Durable)
+	c, err := b.admin.js.Consumer(ctx, EventsStream, cfg.Durable)
 	if err == nil {
+		if cfg.Metadata, err = b.coverMetadata(ctx, c.CachedInfo(), filtersOf(cfg)); err != nil {
+			return nil, err
+		}
 		return b.ensureConsumer(ctx, EventsStream, cfg)
 	}
 	if !errors.Is(err, jetstream.ErrConsumerNotFound) {
@@ -80,11 +83,36 @@ func (b *Broker) ensureMain(ctx context.Context, s delivery.Subscription) (jetst
 	return b.ensureConsumer(ctx, EventsStream, cfg)
 }
 
+// coverMetadata is the metadata of an existing consumer under other filters:
+// the cover, if the filters alone do not say what the sink wants.
+func (b *Broker) coverMetadata(ctx context.Context, ci *jetstream.ConsumerInfo, filters []string) (map[string]string, error) {
+	have, err := coverOf(ci.Config)
+	if err != nil {
+		return nil, err
+	}
+	if slices.Equal(filtersOf(ci.Config), filters) {
+		if text, ok := ci.Config.Metadata[coverKey]; ok {
+			return map[string]string{coverKey: text}, nil
+		}
+		return nil, nil
+	}
+	stream, err := b.admin.js.Stream(ctx, EventsStream)
+	if err != nil {
+		return nil, err
+	}
+	next := stream.CachedInfo().State.LastSeq + 1
+	b.o.Logger.Info("the patterns of a sink have changed; new ones apply to events stored from now on",
+		"queue", ci.Name, "from_sequence", next, "before", filtersOf(ci.Config), "now", filters)
+	return map[string]string{coverKey: have.change(filters, next, ci.AckFloor.Stream+1).encode()}, nil
+}
+
 func (b *Broker) ensureConsumer(ctx context.Context, stream string, want jetstream.ConsumerConfig) (jetstream.Consumer, error) {
 	js := b.admin.js
 	want.AckPolicy, want.AckWait, want.MaxDeliver = jetstream.AckExplicitPolicy, ackWait, -1
 	want.MaxAckPending = maxAckPending
-	want.Metadata = map[string]string{ownerKey: owner}
+	metadata := map[string]string{ownerKey: owner}
+	maps.Copy(metadata, want.Metadata)
+	want.Metadata = metadata
 	c, err := js.Consumer(ctx, stream, want.Durable)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
 		return js.CreateConsumer(ctx, stream, want)
@@ -99,7 +127,10 @@ func (b *Broker) ensureConsumer(ctx context.Context, stream string, want jetstre
 	next := have
 	next.FilterSubject, next.FilterSubjects = want.FilterSubject, want.FilterSubjects
 	next.AckWait, next.MaxDeliver, next.MaxAckPending = want.AckWait, want.MaxDeliver, want.MaxAckPending
+	next.Metadata = maps.Clone(have.Metadata)
+	maps.Copy(next.Metadata, want.Metadata)
 	if next.FilterSubject == have.FilterSubject && slices.Equal(next.FilterSubjects, have.FilterSubjects) &&
+		next.Metadata[coverKey] == have.Metadata[coverKey] &&
 		next.AckWait == have.AckWait && next.MaxDeliver == have.MaxDeliver && next.MaxAckPending == have.MaxAckPending {
 		return c, nil
 	}
@@ -111,8 +142,6 @@ func (b *Broker) ensureConsumer(ctx context.Context, stream string, want jetstre
 // nobody can say what it had delivered. A new sink's start is recorded before
 // its consumer is made.
 func (b *Broker) startSequence(ctx context.Context, s delivery.Subscription) (seq uint64, known bool, err error) {
-	b.startMu.Lock()
-	defer b.startMu.Unlock()
 	stream, err := b.admin.js.Stream(ctx, EventsStream)
 	if err != nil {
 		return 0, false, err
@@ -129,10 +158,7 @@ func (b *Broker) startSequence(ctx context.Context, s delivery.Subscription) (se
 	if err != nil {
 		return 0, false, err
 	}
-	cfg := info.Config
-	cfg.Metadata = maps.Clone(cfg.Metadata)
-	cfg.Metadata[startKeyPrefix+s.Sink] = strconv.FormatUint(seq, 10)
-	if _, err := b.admin.js.UpdateStream(ctx, cfg); err != nil {
+	if err := b.setMetadata(ctx, map[string]string{startKeyPrefix + s.Sink: strconv.FormatUint(seq, 10)}); err != nil {
 		return 0, false, fmt.Errorf("record start of sink %s: %w", s.Sink, err)
 	}
 	return seq, false, nil

@@ -230,6 +230,10 @@ func (b *Broker) expire(ctx context.Context, sink string, upTo uint64) error {
 	if err != nil {
 		return err
 	}
+	early, err := newEarly(c.CachedInfo().Config)
+	if err != nil {
+		return err
+	}
 	n, done := 0, false
 	for !done {
 		batch, err := c.FetchNoWait(100)
@@ -238,7 +242,7 @@ func (b *Broker) expire(ctx context.Context, sink string, upTo uint64) error {
 		}
 		done = true
 		for m := range batch.Messages() {
-			old, err := b.expireOne(ctx, sink, m, upTo)
+			old, err := b.expireOne(ctx, sink, early, m, upTo)
 			if err != nil {
 				return err
 			}
@@ -257,7 +261,7 @@ func (b *Broker) expire(ctx context.Context, sink string, upTo uint64) error {
 	return nil
 }
 
-func (b *Broker) expireOne(ctx context.Context, sink string, m jetstream.Msg, upTo uint64) (bool, error) {
+func (b *Broker) expireOne(ctx context.Context, sink string, early *early, m jetstream.Msg, upTo uint64) (bool, error) {
 	md, err := m.Metadata()
 	if err != nil {
 		return false, fmt.Errorf("read message metadata: %w", err)
@@ -270,7 +274,9 @@ func (b *Broker) expireOne(ctx context.Context, sink string, m jetstream.Msg, up
 		b.foreign.Add(1)
 		return true, m.Ack()
 	}
-	e.Seq = md.Sequence.Stream
+	if e.Seq = md.Sequence.Stream; early.is(e.Subject, e.Seq) {
+		return true, m.Ack()
+	}
 	v := delivery.Verdict{Class: delivery.Expired, Reason: "not delivered within broker.retention (" + b.o.Config.Retention.String() + ")"}
 	if _, err := b.store(ctx, b.admin.js, deadMsg(sink, &delivery.Attempt{Event: e}, v)); err != nil {
 		return false, fmt.Errorf("store dead letter: %w", err)

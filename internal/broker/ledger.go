@@ -54,15 +54,9 @@ func (b *Broker) countRetries(ctx context.Context, sink string) error {
 	if err != nil {
 		return fmt.Errorf("count retries of sink %s: %w", sink, err)
 	}
-	var n int64
-	for _, filter := range []string{retryAtPrefix + sink + ".*", retryDuePrefix + sink} {
-		info, err := s.Info(ctx, jetstream.WithSubjectFilter(filter))
-		if err != nil {
-			return fmt.Errorf("count retries of sink %s: %w", sink, err)
-		}
-		for _, c := range info.State.Subjects {
-			n += int64(c)
-		}
+	n, err := countSubjects(ctx, s, sink)
+	if err != nil {
+		return err
 	}
 	l := b.ledger(sink)
 	l.n.Store(n)

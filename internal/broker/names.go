@@ -12,6 +12,8 @@ const (
 	EventsStream = "PENSTOCK_EVENTS"
 	retryStream  = "PENSTOCK_RETRY"
 	deadStream   = "PENSTOCK_DEAD"
+	// rejectedStream is a ring: what is old makes room for what is new.
+	rejectedStream = "PENSTOCK_REJECTED"
 )
 
 // Subjects of our own streams. None of them is ever made from a request.
@@ -19,6 +21,7 @@ const (
 	retryAtPrefix  = "penstock.retry.at."
 	retryDuePrefix = "penstock.retry.due."
 	deadPrefix     = "penstock.dead."
+	rejectedPrefix = "penstock.rejected."
 )
 
 // Consumer names. A sink's name is unique, so its consumers' are.

@@ -90,7 +90,7 @@ func (c *consumption) decode(ctx context.Context, it *item) (bool, error) {
 		return false, nil
 	}
 	e.Seq = md.Sequence.Stream
-	it.attempt = delivery.Attempt{Event: e, Lane: delivery.Main}
+	it.attempt = delivery.Attempt{Event: e, Lane: delivery.Main, Early: c.early.Load().is(e.Subject, e.Seq)}
 	if md.NumDelivered > 1 {
 		has, err := c.b.hasRetry(ctx, c.sub.Sink, e.Seq, e.ID)
 		return !has, err

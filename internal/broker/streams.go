@@ -60,6 +60,12 @@ func streamConfigs(o Options, b budget) []jetstream.StreamConfig {
 			Discard: jetstream.DiscardNew, MaxBytes: b.dead, MaxAge: 30 * 24 * time.Hour,
 			Duplicates: 24 * time.Hour, Replicas: o.Config.Replicas, AllowDirect: true, Metadata: meta(),
 		},
+		{
+			Name: rejectedStream, Description: "Penstock: requests that failed verification",
+			Subjects: []string{rejectedPrefix + "*"}, Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage,
+			Discard: jetstream.DiscardOld, MaxBytes: b.rejected, MaxAge: RejectedAge, Duplicates: RejectedAge,
+			Replicas: o.Config.Replicas, AllowDirect: true, Metadata: meta(),
+		},
 	}
 }
 

@@ -125,7 +125,7 @@ func TestBudget(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "broker.max_bytes") || !strings.Contains(err.Error(), "set it to") {
 		t.Errorf("budget beyond the disk = %v, want the setting and what would fit", err)
 	}
-	if n := largestEvents(10 << 30); n+deadBytes(n)+minRetry > 10<<30 || n < 8<<30 {
+	if n := largestEvents(10 << 30); n+deadBytes(n)+rejectedBytes(n)+minRetry > 10<<30 || n < 8<<30 {
 		t.Errorf("largestEvents(10 GiB) = %s, does not fit or wastes room", size(n))
 	}
 }

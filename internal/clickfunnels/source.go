@@ -62,6 +62,7 @@ type Source struct {
 	// known holds what becomes of each type of the catalogue, so that reading
 	// one of them makes no strings.
 	known map[string]spelling
+	skews skews
 }
 
 type spelling struct{ eventType, subject string }

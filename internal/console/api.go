@@ -42,13 +42,18 @@ type EventCounts struct {
 type SinkStatus struct {
 	Name string `json:"name"`
 	Kind string `json:"kind"`
-	// State is open, held, probing, slow-start, throttled or paused.
+	// State is open, held, probing, slow-start, throttled or paused; empty when
+	// another process delivers to the sink.
 	State string    `json:"state"`
 	Since time.Time `json:"since,omitzero"`
 	// Failures counts the consecutive failures that speak against the sink.
 	Failures  int       `json:"failures"`
 	NextProbe time.Time `json:"next_probe,omitzero"`
 	LastError string    `json:"last_error,omitempty"`
+	// PausedUntil is when a pause ends by itself, absent when it does not.
+	PausedUntil time.Time `json:"paused_until,omitzero"`
+	// Rate is how many events were delivered in a second, over the last ten.
+	Rate float64 `json:"rate"`
 	// Reason says what else keeps deliveries back.
 	Reason string `json:"reason,omitempty"`
 	// Running is the number of attempts being made, Limit how many may be.
@@ -64,6 +69,75 @@ type SinkStatus struct {
 // SinkList is the answer of GET /api/v1/sinks.
 type SinkList struct {
 	Items []SinkStatus `json:"items"`
+	// Removed are sinks that are not configured any more and have left a queue.
+	Removed []RemovedSink `json:"removed"`
+}
+
+// RemovedSink is what is left of a sink that is not configured any more.
+type RemovedSink struct {
+	Name string `json:"name"`
+	// Waiting counts the events that it was not handed, Retries the deliveries
+	// that wait for their next attempt.
+	Waiting int64 `json:"waiting"`
+	Retries int64 `json:"retries"`
+}
+
+// PauseRequest is the body of POST /api/v1/sinks/{name}/pause.
+type PauseRequest struct {
+	// For is how long, as in 2h; empty: until it is resumed.
+	For string `json:"for,omitempty"`
+}
+
+// PauseResult is the answer of pausing or resuming a sink.
+type PauseResult struct {
+	Name   string `json:"name"`
+	Paused bool   `json:"paused"`
+	// Until is when the pause ends by itself, absent when it does not.
+	Until time.Time `json:"until,omitzero"`
+}
+
+// Rejected is a request that failed verification and was kept. Headers, Body
+// and BodyEncoding are absent in lists.
+type Rejected struct {
+	Seq      uint64    `json:"seq"`
+	Source   string    `json:"source"`
+	Received time.Time `json:"received"`
+	// Cause is one word of a fixed list, Reason a sentence, Hint what most
+	// likely is wrong.
+	Cause        string            `json:"cause"`
+	Reason       string            `json:"reason"`
+	Hint         string            `json:"hint,omitempty"`
+	Bytes        int               `json:"bytes"`
+	Headers      map[string]string `json:"headers,omitempty"`
+	Body         string            `json:"body,omitempty"`
+	BodyEncoding string            `json:"body_encoding,omitempty"`
+}
+
+// RejectedPage is the answer of GET /api/v1/rejected, oldest first.
+type RejectedPage struct {
+	Items []Rejected `json:"items"`
+	// Next is the cursor of the next page; empty: this was the last one.
+	Next string `json:"next,omitempty"`
+}
+
+// AcceptRequest is the body of POST /api/v1/rejected/{seq}/accept.
+type AcceptRequest struct {
+	// IgnoreAge accepts a timestamp that was too far from our clock.
+	IgnoreAge bool `json:"ignore_age,omitempty"`
+}
+
+// Acceptance says what became of a rejected request that was to be accepted.
+type Acceptance struct {
+	// Seq is the rejected request's.
+	Seq    uint64 `json:"seq"`
+	Source string `json:"source"`
+	// Outcome is accepted, duplicate (its event was stored before) or refused
+	// (it does not verify today either, and is kept).
+	Outcome string `json:"outcome"`
+	// Event is absent when the request is still refused, Why and Hint when not.
+	Event *Event `json:"event,omitempty"`
+	Why   string `json:"why,omitempty"`
+	Hint  string `json:"hint,omitempty"`
 }
 
 // Event is an event without its body.

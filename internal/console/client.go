@@ -107,8 +107,7 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 
 // Sinks says how every sink stands.
 func (c *Client) Sinks(ctx context.Context) ([]SinkStatus, error) {
-	var l SinkList
-	err := c.call(ctx, http.MethodGet, "/sinks", nil, &l)
+	l, err := c.SinkList(ctx)
 	return l.Items, err
 }
 

@@ -51,6 +51,10 @@ type Options struct {
 	// Sinks and Status answer within a few seconds and may be called concurrently.
 	Sinks  func(context.Context) ([]SinkStatus, error)
 	Status func(context.Context) (Status, error)
+	// Rejected keeps refused requests, Control changes sinks. Nil: their parts
+	// of the API do not exist.
+	Rejected RejectedRequests
+	Control  SinkControl
 	// Outstanding returns how many deliveries wait in the sink's retry lane,
 	// cheaply. Nil: retrying many dead letters is not held back by it.
 	Outstanding func(sink string) int

@@ -6,15 +6,18 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/penstock/penstock/internal/delivery"
+	"github.com/penstock/penstock/internal/event"
 )
 
 const (
@@ -34,14 +37,9 @@ func bad(hint, format string, args ...any) *refusal {
 }
 
 func (s *Server) listDead(ctx context.Context, c echo.Context) (any, error) {
-	q := c.QueryParams()
-	for name, values := range q {
-		if !slices.Contains([]string{"sink", "class", "since", "cursor", "limit"}, name) {
-			return nil, bad("known are sink, class, since, cursor and limit", "unknown parameter %q", name)
-		}
-		if len(values) > 1 {
-			return nil, bad("give it once", "parameter %q is given %d times", name, len(values))
-		}
+	q, err := query(c, "sink", "class", "since", "cursor", "limit")
+	if err != nil {
+		return nil, err
 	}
 	f, err := s.filter(q.Get("sink"), q.Get("class"), q.Get("since"))
 	if err != nil {
@@ -50,10 +48,8 @@ func (s *Server) listDead(ctx context.Context, c echo.Context) (any, error) {
 	if f.Limit, err = pageSize(q.Get("limit")); err != nil {
 		return nil, err
 	}
-	if cursor := q.Get("cursor"); cursor != "" {
-		if f.After, err = strconv.ParseUint(cursor, 10, 64); err != nil {
-			return nil, bad("use the next of the page before", "cursor %q is not one of ours", cursor)
-		}
+	if f.After, err = readCursor(q.Get("cursor")); err != nil {
+		return nil, err
 	}
 	letters, more, err := s.o.Dead.DeadLetters(ctx, f)
 	if err != nil {
@@ -67,6 +63,33 @@ func (s *Server) listDead(ctx context.Context, c echo.Context) (any, error) {
 		page.Next = strconv.FormatUint(letters[len(letters)-1].Seq, 10)
 	}
 	return page, nil
+}
+
+// query returns the parameters of a list, each known and given once.
+func query(c echo.Context, known ...string) (url.Values, error) {
+	q := c.QueryParams()
+	for name, values := range q {
+		if !slices.Contains(known, name) {
+			last := len(known) - 1
+			return nil, bad("known are "+strings.Join(known[:last], ", ")+" and "+known[last], "unknown parameter %q", name)
+		}
+		if len(values) > 1 {
+			return nil, bad("give it once", "parameter %q is given %d times", name, len(values))
+		}
+	}
+	return q, nil
+}
+
+// readCursor returns the sequence of the last one seen; 0 for no cursor.
+func readCursor(cursor string) (uint64, error) {
+	if cursor == "" {
+		return 0, nil
+	}
+	after, err := strconv.ParseUint(cursor, 10, 64)
+	if err != nil {
+		return 0, bad("use the next of the page before", "cursor %q is not one of ours", cursor)
+	}
+	return after, nil
 }
 
 func pageSize(limit string) (int, error) {
@@ -90,25 +113,33 @@ func (s *Server) filter(sink, class, since string) (delivery.DeadFilter, error) 
 	if class != "" && !slices.Contains(classes, f.Class) {
 		return f, bad(fmt.Sprintf("known are %v", classes), "unknown class %q", class)
 	}
-	if since == "" {
-		return f, nil
-	}
-	if at, err := time.Parse(time.RFC3339, since); err == nil {
-		f.Since = at
-		return f, nil
-	}
-	ago, err := time.ParseDuration(since)
-	if err != nil || ago < 0 {
-		return f, bad("write 24h for the last day, or a time such as 2026-11-23T12:00:00Z", "since %q is neither a time nor a duration", since)
-	}
-	f.Since = s.o.Now().Add(-ago)
-	return f, nil
+	var err error
+	f.Since, err = s.since(since)
+	return f, err
 }
 
-func sequence(c echo.Context) (uint64, error) {
+// since reads a time, or how long ago it was; empty is the zero time.
+func (s *Server) since(text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if at, err := time.Parse(time.RFC3339, text); err == nil {
+		return at, nil
+	}
+	ago, err := time.ParseDuration(text)
+	if err != nil || ago < 0 {
+		return time.Time{}, bad("write 24h for the last day, or a time such as 2026-11-23T12:00:00Z", "since %q is neither a time nor a duration", text)
+	}
+	return s.o.Now().Add(-ago), nil
+}
+
+// sequence is the number of a dead letter in the path.
+func sequence(c echo.Context) (uint64, error) { return numbered(c, "dead letter") }
+
+func numbered(c echo.Context, what string) (uint64, error) {
 	seq, err := strconv.ParseUint(c.Param("seq"), 10, 64)
 	if err != nil || seq == 0 {
-		return 0, bad("use the seq of a list", "%q is not the number of a dead letter", c.Param("seq"))
+		return 0, bad("use the seq of a list", "%q is not the number of a %s", c.Param("seq"), what)
 	}
 	return seq, nil
 }
@@ -123,11 +154,16 @@ func (s *Server) showDead(ctx context.Context, c echo.Context) (any, error) {
 		return nil, err
 	}
 	w := wireLetter(d)
-	w.Body, w.BodyEncoding = string(d.Event.Body), BodyText
-	if !utf8.Valid(d.Event.Body) {
-		w.Body, w.BodyEncoding = base64.StdEncoding.EncodeToString(d.Event.Body), BodyBase64
-	}
+	w.Body, w.BodyEncoding = wireBody(d.Event.Body)
 	return w, nil
+}
+
+// wireBody writes a body as JSON can hold it.
+func wireBody(body []byte) (text, encoding string) {
+	if utf8.Valid(body) {
+		return string(body), BodyText
+	}
+	return base64.StdEncoding.EncodeToString(body), BodyBase64
 }
 
 func (s *Server) retryDead(ctx context.Context, c echo.Context) (any, error) {
@@ -169,10 +205,13 @@ func wireLetter(d delivery.DeadLetter) DeadLetter {
 	return DeadLetter{
 		Seq: d.Seq, Sink: d.Sink, Died: d.Died.UTC(), Attempts: d.Attempts, First: d.First.UTC(),
 		Generation: d.Generation, Class: string(d.Class), Reason: d.Reason, Status: d.Status,
-		Event: Event{
-			ID: d.Event.ID, Type: d.Event.Type, Source: d.Event.Source, Subject: d.Event.Subject,
-			APIVersion: d.Event.APIVersion, Received: d.Event.Received.UTC(),
-			ContentType: d.Event.ContentType, Seq: d.Event.Seq,
-		},
+		Event: wireEvent(d.Event),
+	}
+}
+
+func wireEvent(e event.Event) Event {
+	return Event{
+		ID: e.ID, Type: e.Type, Source: e.Source, Subject: e.Subject, APIVersion: e.APIVersion,
+		Received: e.Received.UTC(), ContentType: e.ContentType, Seq: e.Seq,
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/penstock/penstock/internal/delivery"
+	"github.com/penstock/penstock/internal/event"
 )
 
 // refusal is an answer that is not 2xx. It is an error so that handlers can
@@ -51,6 +52,16 @@ func (s *Server) newRoutes() *echo.Echo {
 	api.POST("/dead/:seq/drop", s.change(s.dropDead))
 	api.POST("/dead/retry", s.change(s.retryMany))
 	api.POST("/dead/drop", s.change(s.dropMany))
+	if s.o.Rejected != nil {
+		api.GET("/rejected", s.handle(s.listRejected))
+		api.GET("/rejected/:seq", s.handle(s.showRejected))
+		api.POST("/rejected/:seq/accept", s.change(s.acceptRejected))
+	}
+	if s.o.Control != nil {
+		api.POST("/sinks/:name/pause", s.change(s.pauseSink))
+		api.POST("/sinks/:name/resume", s.change(s.resumeSink))
+		api.POST("/sinks/:name/prune", s.change(s.pruneSink))
+	}
 	return e
 }
 
@@ -125,6 +136,12 @@ func asRefusal(err error) *refusal {
 		return no
 	case errors.Is(err, delivery.ErrNoDeadLetter):
 		return refuse(http.StatusNotFound, oneLine(err.Error()), "it was retried, dropped or expired; list what there is with penstock dead ls")
+	case errors.Is(err, event.ErrNoRejected):
+		return refuse(http.StatusNotFound, oneLine(err.Error()), "it was accepted or made room for newer ones; list what there is with penstock rejected ls")
+	case errors.Is(err, delivery.ErrNoSink):
+		return refuse(http.StatusNotFound, oneLine(err.Error()), "list what there is with penstock sinks ls")
+	case errors.Is(err, delivery.ErrSinkInUse):
+		return refuse(http.StatusConflict, oneLine(err.Error()), "remove it from the configuration and restart first")
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		no = refuse(http.StatusServiceUnavailable, "the event store did not answer in time", "ask again; the log and /readyz say how it is")
 	default:
@@ -138,7 +155,7 @@ func asRefusal(err error) *refusal {
 func (s *Server) unrouted(err error) *refusal {
 	switch {
 	case errors.Is(err, echo.ErrNotFound):
-		return refuse(http.StatusNotFound, "there is nothing at this address", "the API is under /api/v1: status, sinks, dead")
+		return refuse(http.StatusNotFound, "there is nothing at this address", "the API is under /api/v1: status, sinks, dead, rejected")
 	case errors.Is(err, echo.ErrMethodNotAllowed):
 		return refuse(http.StatusMethodNotAllowed, "this address does not take that method", "read with GET, change with POST")
 	}
@@ -202,15 +219,4 @@ func (s *Server) status(ctx context.Context, _ echo.Context) (any, error) {
 		return nil, fmt.Errorf("read status: %w", err)
 	}
 	return st, nil
-}
-
-func (s *Server) sinks(ctx context.Context, _ echo.Context) (any, error) {
-	items, err := s.o.Sinks(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("read sinks: %w", err)
-	}
-	if items == nil {
-		items = []SinkStatus{}
-	}
-	return SinkList{Items: items}, nil
 }

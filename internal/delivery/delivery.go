@@ -111,6 +111,9 @@ type History struct {
 type Attempt struct {
 	Event event.Event
 	Lane  Lane
+	// Early: the event was stored before the sink had a pattern for it, so
+	// that the sink does not get it, whatever its routes say now.
+	Early bool
 	History
 }
 

@@ -53,10 +53,13 @@ func (t *Telemetry) instruments(o Options) error {
 	t.counters = counters{
 		requests: m.counter(requestsTotal), bytes: m.counter(requestBytesTotal),
 		stored: m.counter(storedTotal), duplicates: m.counter(duplicatesTotal),
+		rejected: m.counter(rejectedTotal), ring: m.counter(rejectedRingTotal),
 		deliveries: m.counter(deliveriesTotal), attempts: m.counter(attemptsTotal),
 		accept: m.seconds(acceptSeconds, acceptBounds), attempt: m.seconds(attemptSeconds, attemptBounds),
 	}
 	t.requests.init(maxRequests, requestKey{other, other}, newRequestSeries)
+	t.rejected.init(maxRequests, rejectedKey{other, other}, newRejectedSeries)
+	t.ring.init(maxRequests, ringKey{other, other}, newRingSeries)
 	t.stored.init(maxStored, storedKey{other, other}, newStoredSeries)
 	t.attempts.init(maxAttempts, attemptKey{other, other, "again"}, newAttemptSeries)
 	m.observe(t, o.Version)

@@ -29,6 +29,7 @@ const (
 	labelType      = "type"
 	labelSink      = "sink"
 	labelClass     = "class"
+	labelReason    = "reason"
 	labelState     = "state"
 	labelVersion   = "version"
 	labelGoVersion = "go_version"
@@ -67,6 +68,10 @@ var (
 		"Events stored, without duplicates. Types outside the catalogue are \"other\"."}
 	duplicatesTotal = Metric{"penstock_events_duplicate_total", Counter, []string{labelSource, labelType},
 		"Events that were stored before and were not stored again."}
+	rejectedTotal = Metric{"penstock_rejected_total", Counter, []string{labelSource, labelReason},
+		"Webhook requests that failed verification, by the most likely cause."}
+	rejectedRingTotal = Metric{"penstock_rejected_ring_total", Counter, []string{labelSource, labelOutcome},
+		"Of those the ones with well-formed signatures: kept, repeated (the same body is kept already), overflow (too many) or failed (not stored)."}
 	deliveriesTotal = Metric{"penstock_deliveries_total", Counter, []string{labelSink, labelOutcome},
 		"Deliveries that came to an end: delivered, skipped (no route wants the event any more) or dead."}
 	attemptsTotal = Metric{"penstock_attempts_total", Counter, []string{labelSink, labelClass},
@@ -108,7 +113,7 @@ var (
 func Metrics() []Metric {
 	return []Metric{
 		requestsTotal, acceptSeconds, requestBytesTotal, storedTotal, duplicatesTotal,
-		deliveriesTotal, attemptsTotal, attemptSeconds,
+		rejectedTotal, rejectedRingTotal, deliveriesTotal, attemptsTotal, attemptSeconds,
 		sinkWaiting, sinkOutstanding, sinkRunning, sinkDead, sinkState,
 		streamEvents, streamBytes, streamLimit, foreignTotal,
 		syncsTotal, syncWaitersTotal, buildInfo,

@@ -16,7 +16,11 @@ type (
 	storedKey  struct{ source, subject string }
 	attemptKey struct{ sink, class, verdict string }
 
-	requestSeries struct {
+	rejectedKey struct{ source, reason string }
+	ringKey     struct{ source, outcome string }
+
+	rejectedSeries struct{ requests []metric.AddOption }
+	requestSeries  struct {
 		requests, bytes []metric.AddOption
 		accepted        []metric.RecordOption // nil: not accepted
 	}
@@ -31,6 +35,7 @@ type (
 // counters are the instruments that the methods below record with.
 type counters struct {
 	requests, bytes, stored, duplicates metric.Int64Counter
+	rejected, ring                      metric.Int64Counter
 	deliveries, attempts                metric.Int64Counter
 	accept, attempt                     metric.Float64Histogram
 }
@@ -79,6 +84,25 @@ func (t *Telemetry) Attempt(sink, class, verdict string, d time.Duration) {
 	if d > 0 {
 		t.counters.attempt.Record(ctx, d.Seconds(), s.took...)
 	}
+}
+
+// Rejected counts a request that failed verification, by the most likely cause.
+func (t *Telemetry) Rejected(source, cause string) {
+	t.counters.rejected.Add(context.Background(), 1, t.rejected.get(rejectedKey{source, cause}).requests...)
+}
+
+// RejectedRing counts what became of one that was to be kept: kept, repeated,
+// overflow or failed.
+func (t *Telemetry) RejectedRing(source, outcome string) {
+	t.counters.ring.Add(context.Background(), 1, t.ring.get(ringKey{source, outcome}).requests...)
+}
+
+func newRejectedSeries(k rejectedKey) *rejectedSeries {
+	return &rejectedSeries{add(attribute.String(labelSource, k.source), attribute.String(labelReason, k.reason))}
+}
+
+func newRingSeries(k ringKey) *rejectedSeries {
+	return &rejectedSeries{add(attribute.String(labelSource, k.source), attribute.String(labelOutcome, k.outcome))}
 }
 
 func newRequestSeries(k requestKey) *requestSeries {

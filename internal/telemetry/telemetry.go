@@ -57,6 +57,8 @@ type Telemetry struct {
 	counters counters
 	requests cache[requestKey, requestSeries]
 	stored   cache[storedKey, storedSeries]
+	rejected cache[rejectedKey, rejectedSeries]
+	ring     cache[ringKey, rejectedSeries]
 	attempts cache[attemptKey, attemptSeries]
 }
 

@@ -82,6 +82,8 @@ func everything(tel *Telemetry) {
 	tel.Stored("clickfunnels", "orders.invoice.paid", false)
 	tel.Stored("clickfunnels", "orders.invoice.paid", true)
 	tel.Attempt("crm", "", "done", 20*time.Millisecond)
+	tel.Rejected("clickfunnels", "bad_signature")
+	tel.RejectedRing("clickfunnels", "kept")
 	tel.SetSnapshot(func() Snapshot {
 		return Snapshot{
 			Sinks:        []SinkSnapshot{{Name: "crm", State: "held", Waiting: 7, Outstanding: 3, Running: 1, Dead: 2}},
@@ -176,6 +178,19 @@ func TestRecorded(t *testing.T) {
 				tel.Attempt("crm", "ours", "bury", 0)
 				tel.Attempt("crm", "", "done", time.Second)
 			}, attemptSeconds, values{"sink=crm": 1},
+		},
+		"refused requests by cause": {
+			func(tel *Telemetry) {
+				tel.Rejected("cf", "stale")
+				tel.Rejected("cf", "stale")
+				tel.Rejected("cf", "unsigned")
+			}, rejectedTotal, values{"reason=stale,source=cf": 2, "reason=unsigned,source=cf": 1},
+		},
+		"what became of them": {
+			func(tel *Telemetry) {
+				tel.RejectedRing("cf", "kept")
+				tel.RejectedRing("cf", "overflow")
+			}, rejectedRingTotal, values{"outcome=kept,source=cf": 1, "outcome=overflow,source=cf": 1},
 		},
 		"one state is 1": {
 			everything, sinkState,
