@@ -60,6 +60,7 @@ func streamConfigs(o Options, b budget) []jetstream.StreamConfig {
 			Discard: jetstream.DiscardNew, MaxBytes: b.dead, MaxAge: 30 * 24 * time.Hour,
 			Duplicates: 24 * time.Hour, Replicas: o.Config.Replicas, AllowDirect: true, Metadata: meta(),
 		},
+		jobsConfig(o.Config),
 	}
 }
 

@@ -51,6 +51,7 @@ func (s *Server) newRoutes() *echo.Echo {
 	api.POST("/dead/:seq/drop", s.change(s.dropDead))
 	api.POST("/dead/retry", s.change(s.retryMany))
 	api.POST("/dead/drop", s.change(s.dropMany))
+	s.addReplays(api)
 	return e
 }
 
@@ -138,7 +139,7 @@ func asRefusal(err error) *refusal {
 func (s *Server) unrouted(err error) *refusal {
 	switch {
 	case errors.Is(err, echo.ErrNotFound):
-		return refuse(http.StatusNotFound, "there is nothing at this address", "the API is under /api/v1: status, sinks, dead")
+		return refuse(http.StatusNotFound, "there is nothing at this address", "the API is under /api/v1: status, sinks, dead, replays")
 	case errors.Is(err, echo.ErrMethodNotAllowed):
 		return refuse(http.StatusMethodNotAllowed, "this address does not take that method", "read with GET, change with POST")
 	}
