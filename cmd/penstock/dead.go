@@ -233,6 +233,14 @@ func (p process) deadRetryMany(ctx context.Context, c *console.Client, b bulkSel
 
 func (p process) deadDropMany(ctx context.Context, c *console.Client, b bulkSelection) error {
 	if !b.yes {
+		r := console.ReplayRequest{Kind: kindRedrive, Sink: b.by.sink, Class: b.by.class, Since: b.by.since, All: true}
+		v, err := c.ReplayPreview(ctx, r)
+		if err != nil {
+			return err
+		}
+		if err := p.printSurvey(r, v, jobOptions{}); err != nil || v.Events == 0 {
+			return err
+		}
 		if err := p.confirm("drop " + b.by.String() + " for good?"); err != nil {
 			return err
 		}

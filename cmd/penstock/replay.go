@@ -100,7 +100,9 @@ func (p process) replay(ctx context.Context, c *console.Client, f replayFlags) e
 			return err
 		}
 		if !j.Ended() {
-			if j, err = c.ReplayResume(ctx, f.resumeJob); err != nil {
+			sure, cancel := cut(ctx)
+			defer cancel()
+			if j, err = c.ReplayResume(sure, f.resumeJob); err != nil {
 				return err
 			}
 		}
@@ -139,7 +141,10 @@ func (p process) startJob(ctx context.Context, c *console.Client, r console.Repl
 		}
 	}
 	r.UpTo = v.UpTo
-	j, err := c.ReplayStart(ctx, r)
+	// Once asked for, the job's id has to be learnt, or nobody could stop it.
+	sure, cancel := cut(ctx)
+	defer cancel()
+	j, err := c.ReplayStart(sure, r)
 	if err != nil {
 		return err
 	}
@@ -248,7 +253,7 @@ func (p process) printJobs(jobs []console.Replay) error {
 	return t.Flush()
 }
 
-// cut returns a context for a last request after ctx is done.
+// cut returns a context for a request that the end of ctx does not cut off.
 func cut(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	return context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 }

@@ -40,6 +40,9 @@ func TestWrongUsage(t *testing.T) {
 		"one to drop and all to drop":  {"dead drop 1 --all", exitUsage, "give either numbers or --all, --sink, --class, --since"},
 		"a dead letter without number": {"dead show x", exitUsage, "\"x\" is not the number of a dead letter; see `penstock dead ls`"},
 		"fewer than none":              {"dead ls --limit -1", exitUsage, "--limit must be at least 0, got -1"},
+		"a replay to nobody":           {"replay --since 1h", exitUsage, "name the sink that gets the events: --sink NAME"},
+		"a job and a selection":        {"replay --job x --sink crm", exitUsage, "--job and --abort name a job that exists"},
+		"numbers and a rate":           {"dead retry 1 --rate 5/s", exitUsage, "give either numbers or --all"},
 		"a file that is not there":     {"dead ls -c none.yaml", exitFailure, "none.yaml: cannot be read: no such file or directory"},
 	} {
 		t.Run(name, func(t *testing.T) {

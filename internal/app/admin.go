@@ -97,6 +97,7 @@ func (a *App) snapshot() telemetry.Snapshot {
 		s.Sinks = append(s.Sinks, telemetry.SinkSnapshot{
 			Name: name, State: string(state.State), Running: int64(state.Running),
 			Waiting: st.Sinks[name].Waiting, Dead: st.Sinks[name].Dead, Outstanding: int64(a.broker.Outstanding(name)),
+			Bypassing: int64(a.bypassing(name)),
 		})
 	}
 	return s

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -15,6 +16,7 @@ import (
 	"github.com/penstock/penstock/internal/console"
 	"github.com/penstock/penstock/internal/delivery"
 	"github.com/penstock/penstock/internal/replay"
+	"github.com/penstock/penstock/router"
 )
 
 // admin returns a client of the process's admin API.
@@ -43,7 +45,7 @@ func twoSinks(r *receiver) string {
 sinks:
   crm: {kind: http, url: %s/crm}
   sales: {kind: http, url: %s/sales}
-  unrouted: {kind: http, url: %s/unrouted}
+  unrouted: {kind: http, url: %s/unrouted, timeout: 1m}
 routes:
   - {match: [">"], to: [crm, sales]}
 `, r.URL, r.URL, r.URL)
@@ -75,7 +77,12 @@ func finished(t *testing.T, c *console.Client, id string) console.Replay {
 func TestReplayReachesOneSinkOnly(t *testing.T) {
 	t.Parallel()
 	r := newReceiver(t, ok)
-	p := run(t, t.TempDir(), twoSinks(r))
+	var origins sync.Map // of the attempts at the sink that no route names
+	p := runObserved(t, t.TempDir(), twoSinks(r), func(o router.Observation) {
+		if o.Sink == "unrouted" {
+			origins.Store(o.History.Origin, o.Decision.Route)
+		}
+	})
 	c := p.admin()
 	for n := range 30 {
 		typ := "orders/invoice.paid"
@@ -100,6 +107,12 @@ func TestReplayReachesOneSinkOnly(t *testing.T) {
 		t.Errorf("job = %+v, want 20 published", j)
 	}
 	eventually(t, "the replayed events at their sink", func() bool { return len(r.at("/unrouted")) == 20 })
+	origins.Range(func(origin, route any) bool {
+		if origin != "replay/"+j.ID || route != "" {
+			t.Errorf("an attempt has origin %q and route %q, want the job's and none", origin, route)
+		}
+		return true
+	})
 	bodies := r.byID()
 	for _, id := range r.at("/unrouted") {
 		for _, b := range bodies[id] {
