@@ -16,6 +16,7 @@ type sample struct {
 	cpu      time.Duration // of the server, per event
 	p50, p99 time.Duration
 	rss      int64
+	delays   []time.Duration // from acceptance to arrival, sorted; isolation only
 }
 
 // arm is one thing that is measured.
@@ -25,7 +26,7 @@ type arm struct {
 }
 
 func arms() []arm {
-	return []arm{
+	return append([]arm{
 		{"ceiling", runCeiling},
 		{"accept process", accept("process")},
 		{"accept interval", accept("interval")},
@@ -33,7 +34,7 @@ func arms() []arm {
 		{"deliver 1 sink", deliver(1)},
 		{"deliver 8 sinks", deliver(8)},
 		{"accept process, 500/s", paced},
-	}
+	}, isolationArms()...)
 }
 
 func runCeiling(ctx context.Context, o options, round int) (sample, error) {

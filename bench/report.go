@@ -59,11 +59,12 @@ requests, answers 202 and does nothing else.
 `, o.rounds, o.conns, bodySize)
 	fmt.Fprintf(w, "| arm | events/s | of the ceiling | CPU µs an event | p50 | p99 | peak RSS |\n|---|---|---|---|---|---|---|\n")
 	for _, a := range arms() {
-		if s := samples[a.name]; len(s) > 0 {
+		if s := samples[a.name]; len(s) > 0 && !strings.HasPrefix(a.name, isolationArm) {
 			row(w, a.name, s, samples["ceiling"])
 		}
 	}
 	extra(w, samples)
+	reportIsolation(w, samples)
 }
 
 func row(w io.Writer, name string, s, ceiling []sample) {

@@ -42,6 +42,8 @@ func runRole(role string) error {
 		return serve(ctx, ceiling())
 	case "receiver":
 		return new(receiver).serve(ctx)
+	case "neighbours":
+		return serve(ctx, neighbours(ctx))
 	case "penstock":
 		return penstock(ctx)
 	}

@@ -180,7 +180,7 @@ func (t *Table) choose(e *event.Event) choices { return t.cache.get(e.Subject, t
 func (t *Table) compute(subject string) choices {
 	set := newRouteSet(len(t.routes))
 	tokens := strings.Split(subject, ".")
-	at := t.unknownAt(subject, tokens)
+	at := unknownAt(t.prefixes, subject, tokens)
 	switch {
 	case at < 0:
 		t.root.match(tokens, -1, set)
@@ -220,11 +220,11 @@ func (t *Table) settle(matched routeSet) choices {
 // unknownAt returns the index of the token that says that the type is not in
 // the catalogue: the first, or the one after a source's prefix. It is -1 when
 // there is none, or nothing comes after it.
-func (t *Table) unknownAt(subject string, tokens []string) int {
+func unknownAt(prefixes []string, subject string, tokens []string) int {
 	if len(tokens) > 1 && tokens[0] == unknown {
 		return 0
 	}
-	for _, prefix := range t.prefixes {
+	for _, prefix := range prefixes {
 		rest, ok := strings.CutPrefix(subject, prefix+".")
 		if ok && strings.HasPrefix(rest, unknown+".") {
 			return strings.Count(prefix, ".") + 1

@@ -106,29 +106,36 @@ func (s selection) String() string {
 type deadAction struct {
 	verb, past string
 	one        func(*console.Client, context.Context, uint64) (console.DeadLetter, error)
-	many       func(*console.Client, context.Context, console.BulkRequest) (console.BulkResult, error)
+	many       func(process, context.Context, *console.Client, bulkSelection) error
 	// final: there is no way back, so that even one is asked about.
 	final bool
+	// flags registers more flags.
+	flags func(*pflag.FlagSet, *bulkSelection)
 }
 
 func newDeadRetry(p process, admin *adminFlags) *cobra.Command {
 	return newDeadAction(p, admin, deadAction{
-		verb: "retry", past: "retried", one: (*console.Client).DeadRetry, many: (*console.Client).DeadRetryMany,
+		verb: "retry", past: "retried", one: (*console.Client).DeadRetry, many: process.deadRetryMany, flags: retryFlags,
 	}, &cobra.Command{
 		Use:   "retry SEQ... | --all | --sink NAME | --class CLASS | --since TIME",
 		Short: "Deliver dead letters once more, to the sink they were for",
 		Long: `Hands dead letters to their sinks once more, as deliveries without attempts. Those
-that fail again come back as dead letters. Several at once are asked about, unless
---yes is given.`,
+that fail again come back as dead letters.
+
+A selection is counted first and asked about, unless --yes is given. The server
+then works through it by itself, at most 1,000 waiting for a sink at any time, and
+none while the sink is paused. Ctrl-C pauses it; penstock replay --job goes on, also
+after a crash.`,
 		Example: `  penstock dead retry 12 13
-  penstock dead retry --sink crm --since 24h
+  penstock dead retry --sink crm --since 24h --dry-run
+  penstock dead retry --sink crm --since 24h --rate 10/s
   penstock dead retry --all --yes`,
 	})
 }
 
 func newDeadDrop(p process, admin *adminFlags) *cobra.Command {
 	return newDeadAction(p, admin, deadAction{
-		verb: "drop", past: "dropped", one: (*console.Client).DeadDrop, many: (*console.Client).DeadDropMany, final: true,
+		verb: "drop", past: "dropped", one: (*console.Client).DeadDrop, many: process.deadDropMany, final: true,
 	}, &cobra.Command{
 		Use:   "drop SEQ... | --all | --sink NAME | --class CLASS | --since TIME",
 		Short: "Delete dead letters for good",
@@ -139,18 +146,32 @@ It asks first, unless --yes is given.`,
 	})
 }
 
+// bulkSelection selects many dead letters, and says how they are dealt with.
+type bulkSelection struct {
+	by   selection
+	all  bool
+	rate string
+	jobOptions
+}
+
+func retryFlags(flags *pflag.FlagSet, b *bulkSelection) {
+	flags.StringVar(&b.rate, "rate", "", "how many at most in a time: 50/s, 600/m (default as fast as the sinks take them)")
+	flags.BoolVar(&b.dryRun, "dry-run", false, "only count what would be retried")
+	flags.BoolVar(&b.asJSON, "json", false, "print JSON, for a selection")
+}
+
 func newDeadAction(p process, admin *adminFlags, action deadAction, cmd *cobra.Command) *cobra.Command {
-	var by selection
-	var all, yes bool
+	var b bulkSelection
 	cmd.Args = cobra.ArbitraryArgs
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		seqs, err := parseSeqs(args, "dead letter", "penstock dead ls")
+		selects := b.all || !b.by.empty()
 		switch {
 		case err != nil:
 			return err
-		case len(seqs) > 0 && (all || !by.empty()):
+		case len(seqs) > 0 && (selects || b.dryRun || b.asJSON || b.rate != ""):
 			return usagef("give either numbers or --all, --sink, --class, --since")
-		case len(seqs) == 0 && !all && by.empty():
+		case len(seqs) == 0 && !selects:
 			return usagef("name what to %s: numbers as in `penstock dead ls`, or --all, --sink, --class, --since", action.verb)
 		}
 		c, err := p.client(*admin)
@@ -158,13 +179,16 @@ func newDeadAction(p process, admin *adminFlags, action deadAction, cmd *cobra.C
 			return err
 		}
 		if len(seqs) > 0 {
-			return p.deadSome(cmd.Context(), c, action, seqs, yes)
+			return p.deadSome(cmd.Context(), c, action, seqs, b.yes)
 		}
-		return p.deadMany(cmd.Context(), c, action, by, all, yes)
+		return action.many(p, cmd.Context(), c, b)
 	}
-	by.register(cmd.Flags())
-	cmd.Flags().BoolVar(&all, "all", false, "all dead letters")
-	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	b.by.register(cmd.Flags())
+	cmd.Flags().BoolVar(&b.all, "all", false, "all dead letters")
+	cmd.Flags().BoolVar(&b.yes, "yes", false, "do not ask")
+	if action.flags != nil {
+		action.flags(cmd.Flags(), &b)
+	}
 	return cmd
 }
 
@@ -201,33 +225,39 @@ func (p process) deadSome(ctx context.Context, c *console.Client, action deadAct
 	return errors.Join(errs...)
 }
 
-func (p process) deadMany(ctx context.Context, c *console.Client, action deadAction, by selection, all, yes bool) error {
-	if !yes {
-		question := action.verb + " " + by.String()
-		if action.final {
-			question += " for good"
+// deadRetryMany makes a job of the selection.
+func (p process) deadRetryMany(ctx context.Context, c *console.Client, b bulkSelection) error {
+	return p.startJob(ctx, c, console.ReplayRequest{
+		Kind: kindRedrive, Sink: b.by.sink, Class: b.by.class, Since: b.by.since, All: b.all && b.by.empty(), Rate: b.rate,
+	}, b.jobOptions)
+}
+
+func (p process) deadDropMany(ctx context.Context, c *console.Client, b bulkSelection) error {
+	if !b.yes {
+		r := console.ReplayRequest{Kind: kindRedrive, Sink: b.by.sink, Class: b.by.class, Since: b.by.since, All: true}
+		v, err := c.ReplayPreview(ctx, r)
+		if err != nil {
+			return err
 		}
-		if err := p.confirm(question + "?"); err != nil {
+		if err := p.printSurvey(r, v, jobOptions{}); err != nil || v.Events == 0 {
+			return err
+		}
+		if err := p.confirm("drop " + b.by.String() + " for good?"); err != nil {
 			return err
 		}
 	}
-	r, err := action.many(c, ctx, console.BulkRequest{Sink: by.sink, Class: by.class, Since: by.since, All: all && by.empty()})
-	if err != nil {
-		return errors.Join(err, partly(action, r))
+	r, err := c.DeadDropMany(ctx, console.BulkRequest{Sink: b.by.sink, Class: b.by.class, Since: b.by.since, All: b.all && b.by.empty()})
+	if err != nil && r.Done > 0 {
+		return fmt.Errorf("%w\n%s were dropped before that", err, count(r.Done, "dead letter"))
 	}
-	fmt.Fprintf(p.stdout, "%s %s\n", action.past, count(r.Done, "dead letter"))
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(p.stdout, "dropped %s\n", count(r.Done, "dead letter"))
 	if r.Failed > 0 || r.Next != "" {
-		return fmt.Errorf("not all were %s: %s; run the command again for the rest", action.past, dashed(r.Note))
+		return fmt.Errorf("not all were dropped: %s; run the command again for the rest", dashed(r.Note))
 	}
 	return nil
-}
-
-// partly says what was done before an error, nil if nothing.
-func partly(action deadAction, r console.BulkResult) error {
-	if r.Done == 0 {
-		return nil
-	}
-	return fmt.Errorf("%s were %s before that", count(r.Done, "dead letter"), action.past)
 }
 
 // confirm asks a person. Nobody there counts as no.

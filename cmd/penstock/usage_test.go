@@ -46,6 +46,9 @@ func TestWrongUsage(t *testing.T) {
 		"a pause of no time":           {"sinks pause crm --for 0s", exitUsage, "--for must be at least 1s, got 0s"},
 		"a pause of no sink":           {"sinks pause", exitUsage, "accepts 1 arg(s), received 0"},
 		"fewer than none":              {"dead ls --limit -1", exitUsage, "--limit must be at least 0, got -1"},
+		"a replay to nobody":           {"replay --since 1h", exitUsage, "name the sink that gets the events: --sink NAME"},
+		"a job and a selection":        {"replay --job x --sink crm", exitUsage, "--job and --abort name a job that exists"},
+		"numbers and a rate":           {"dead retry 1 --rate 5/s", exitUsage, "give either numbers or --all"},
 		"a file that is not there":     {"dead ls -c none.yaml", exitFailure, "none.yaml: cannot be read: no such file or directory"},
 	} {
 		t.Run(name, func(t *testing.T) {

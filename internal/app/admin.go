@@ -11,6 +11,7 @@ import (
 	"github.com/penstock/penstock/internal/console"
 	"github.com/penstock/penstock/internal/delivery"
 	"github.com/penstock/penstock/internal/event"
+	"github.com/penstock/penstock/internal/replay"
 	"github.com/penstock/penstock/internal/telemetry"
 	"github.com/penstock/penstock/router"
 )
@@ -33,7 +34,7 @@ func (a *App) buildAdmin(catalog *clickfunnels.Catalog) error {
 	}
 	a.console, err = console.New(console.Options{
 		Addr: a.config.Server.Admin, Token: a.config.Server.AdminToken, Dead: a.broker,
-		Sinks: a.sinkStatus, Status: a.status, Outstanding: a.broker.Outstanding,
+		Sinks: a.sinkStatus, Status: a.status, Outstanding: a.bypassing, Replays: a.replays,
 		Rejected: rejectedStore{a.broker, a}, Control: sinkControl{a.broker, a},
 		Metrics: a.telemetry.Handler(), Logger: a.log.With("part", "console"),
 	})
@@ -100,6 +101,7 @@ func (a *App) snapshot() telemetry.Snapshot {
 		s.Sinks = append(s.Sinks, telemetry.SinkSnapshot{
 			Name: name, State: string(state.State), Running: int64(state.Running),
 			Waiting: st.Sinks[name].Waiting, Dead: st.Sinks[name].Dead, Outstanding: int64(a.broker.Outstanding(name)),
+			Bypassing: int64(a.bypassing(name)),
 		})
 	}
 	return s
@@ -166,6 +168,17 @@ func (a *App) status(ctx context.Context) (console.Status, error) {
 			LimitBytes: st.Limit, Foreign: st.Foreign, DeadLetters: st.Dead,
 		},
 	}, nil
+}
+
+// bypassing is how many replayed and redriven deliveries wait, as far as is known.
+func (a *App) bypassing(sink string) int {
+	ctx, cancel := context.WithTimeout(context.Background(), snapshotTimeout)
+	defer cancel()
+	n, err := a.broker.Bypassing(ctx, sink)
+	if err != nil {
+		return replay.MaxOutstanding // rather none than too many
+	}
+	return n
 }
 
 // AdminAddr is where the admin API is served, nil before Open or without one.

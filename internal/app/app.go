@@ -18,6 +18,7 @@ import (
 	"github.com/penstock/penstock/internal/clickfunnels"
 	"github.com/penstock/penstock/internal/console"
 	"github.com/penstock/penstock/internal/delivery"
+	"github.com/penstock/penstock/internal/replay"
 	"github.com/penstock/penstock/internal/telemetry"
 	"github.com/penstock/penstock/router"
 	"github.com/penstock/penstock/sinks"
@@ -65,6 +66,7 @@ type App struct {
 	router  *router.Router
 	ingress *ingress.Server
 	console *console.Server
+	replays *replay.Manager
 	// telemetry is nil where nobody could read the metrics.
 	telemetry *telemetry.Telemetry
 	sinks     map[string]sinks.Sink
@@ -99,6 +101,7 @@ func New(c *config.Config, o Options) (*App, error) {
 	if err := a.buildIngress(catalog); err != nil {
 		return nil, err
 	}
+	a.buildReplays(catalog)
 	if err := a.buildAdmin(catalog); err != nil {
 		return nil, err
 	}
@@ -232,6 +235,7 @@ func (a *App) Run(ctx context.Context) error {
 	defer fail(nil)
 	s := &stages{fail: fail}
 	s.start("event store", a.broker.Run)
+	s.start("replays", a.replays.Run)
 	if a.console != nil {
 		s.start("admin API", a.console.Run)
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/penstock/penstock/internal/clickfunnels"
+	"github.com/penstock/penstock/router"
 )
 
 const testSecret = "3f1c0a5e9b7d42688e21d4c0b6a7f9135d8e2b4c6a7091f3e5d7c9b1a3f5e7d9"
@@ -30,7 +31,13 @@ type process struct {
 // share: a source, and data in dir.
 func run(t *testing.T, dir, yaml string) *process {
 	t.Helper()
-	a := build(t, dir, yaml, Options{Version: "test", Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	return runObserved(t, dir, yaml, nil)
+}
+
+// runObserved is run with somebody who is told of every attempt.
+func runObserved(t *testing.T, dir, yaml string, attempted func(router.Observation)) *process {
+	t.Helper()
+	a := build(t, dir, yaml, Options{Version: "test", Attempted: attempted, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err := a.Open(t.Context()); err != nil {
 		t.Fatalf("Open: %v", err)
 	}

@@ -50,7 +50,7 @@ func planEmbedded(c config.Broker, sinks int) (budget, error) {
 	}
 	b.dead, b.rejected = deadBytes(b.events), rejectedBytes(b.events)
 	retry := min(max(minRetry, room/4), int64(max(sinks, 1))*retryBytes)
-	b.store = b.events + b.dead + b.rejected + retry
+	b.store = b.events + b.dead + b.rejected + retry + jobBytes
 	if c.MaxBytes != 0 && b.events+b.dead+b.rejected+minRetry > room {
 		return budget{}, fmt.Errorf("broker.max_bytes %s, with %s for dead letters, %s for rejected requests and at least %s for retries, needs more than the %s free for %s; set it to %s or less", size(b.events), size(b.dead), size(b.rejected), size(minRetry), size(room), c.DataDir, size(largestEvents(room)))
 	}

@@ -64,6 +64,7 @@ type item struct {
 	open    context.Context // done when it must not be attempted any more
 	window  *window
 	attempt delivery.Attempt
+	seq     uint64    // in the retry stream
 	began   time.Time // of the attempt
 }
 

@@ -23,13 +23,7 @@ func (b *Broker) DeadLetters(ctx context.Context, f delivery.DeadFilter) (letter
 	if stream.CachedInfo().State.Msgs == 0 {
 		return nil, false, nil
 	}
-	cfg := jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: f.After + 1, HeadersOnly: true,
-	}
-	if f.Sink != "" {
-		cfg.FilterSubjects = []string{deadPrefix + f.Sink + ".>"}
-	}
-	c, err := stream.OrderedConsumer(ctx, cfg)
+	c, err := stream.OrderedConsumer(ctx, deadConsumer(f))
 	if err != nil {
 		return nil, false, fmt.Errorf("read dead letters: %w", err)
 	}
@@ -42,7 +36,7 @@ func (b *Broker) DeadLetters(ctx context.Context, f delivery.DeadFilter) (letter
 		for m := range batch.Messages() {
 			got++
 			d, ok := decodeDead(m)
-			if !ok || f.Class != "" && d.Class != f.Class || d.Died.Before(f.Since) {
+			if !ok || !selects(f, d) {
 				continue
 			}
 			if len(letters) == f.Limit {
@@ -51,13 +45,37 @@ func (b *Broker) DeadLetters(ctx context.Context, f delivery.DeadFilter) (letter
 			}
 			letters = append(letters, d)
 		}
-		if err := batch.Error(); err != nil && !errors.Is(err, nats.ErrTimeout) {
+		if err := fetchError(batch); err != nil {
 			return nil, false, fmt.Errorf("read dead letters: %w", err)
 		}
 		if got == 0 || more {
 			return letters, more, nil
 		}
 	}
+}
+
+// deadConsumer reads, without bodies, at least what f selects.
+func deadConsumer(f delivery.DeadFilter) jetstream.OrderedConsumerConfig {
+	cfg := jetstream.OrderedConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: f.After + 1,
+		HeadersOnly: true, InactiveThreshold: readerIdle,
+	}
+	if f.Sink != "" {
+		cfg.FilterSubjects = []string{deadPrefix + f.Sink + ".>"}
+	}
+	return cfg
+}
+
+func selects(f delivery.DeadFilter, d delivery.DeadLetter) bool {
+	return (f.Class == "" || d.Class == f.Class) && !d.Died.Before(f.Since)
+}
+
+// fetchError is what went wrong with a batch that was not waited for.
+func fetchError(batch jetstream.MessageBatch) error {
+	if err := batch.Error(); err != nil && !errors.Is(err, nats.ErrTimeout) {
+		return err
+	}
+	return nil
 }
 
 func decodeDead(m jetstream.Msg) (delivery.DeadLetter, bool) {
@@ -113,17 +131,24 @@ func (b *Broker) RetryDead(ctx context.Context, seq uint64) (delivery.DeadLetter
 	a := delivery.Attempt{Event: d.Event, History: delivery.History{
 		Generation: d.Generation + 1, Origin: "redrive/" + strconv.FormatUint(seq, 10),
 	}}
-	h := deliveryHeader(d.Sink, &a, 1)
-	h.set(hdrMsgID, "redrive."+strconv.FormatUint(seq, 10))
-	m := &nats.Msg{Subject: retryDuePrefix + d.Sink, Header: h.h, Data: d.Event.Body}
-	ack, err := b.store(ctx, b.admin.js, m)
-	if err != nil {
+	if err := b.putDue(ctx, d.Sink, &a, "redrive."+strconv.FormatUint(seq, 10)); err != nil {
 		return delivery.DeadLetter{}, fmt.Errorf("retry dead letter %d: %w", seq, err)
 	}
-	if !ack.Duplicate {
-		b.ledger(d.Sink).add(len(d.Event.Body))
-	}
 	return d, b.deleteDead(ctx, seq)
+}
+
+// putDue publishes a as due in the sink's retry lane, once under one id.
+func (b *Broker) putDue(ctx context.Context, sink string, a *delivery.Attempt, msgID string) error {
+	h := deliveryHeader(sink, a, 1)
+	h.set(hdrMsgID, msgID)
+	ack, err := b.store(ctx, b.admin.js, &nats.Msg{Subject: retryDuePrefix + sink, Header: h.h, Data: a.Event.Body})
+	if err != nil {
+		return err
+	}
+	if !ack.Duplicate {
+		b.ledger(sink).put(a, ack.Sequence)
+	}
+	return nil
 }
 
 // DropDead deletes one dead letter for good and returns what it was.

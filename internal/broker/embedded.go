@@ -138,10 +138,18 @@ func checkFormat(dir string) error {
 	return nil
 }
 
+// healthTries is how often a server that says it is not well is asked again.
+const healthTries = 5
+
 // health is nil while the server and all its streams work. A stream that could
 // not write stays frozen until the server is started again.
 func (e *embedded) health() error {
 	st := e.server.Healthz(&server.HealthzOptions{})
+	// The server gives itself one millisecond to say that it has started, and
+	// misses that when the CPUs are busy. What is really broken stays so.
+	for try := 1; try < healthTries && st.Error != ""; try++ {
+		st = e.server.Healthz(&server.HealthzOptions{})
+	}
 	if st.Error == "" {
 		return nil
 	}

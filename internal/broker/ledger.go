@@ -4,27 +4,85 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
+	"sync"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/penstock/penstock/internal/delivery"
 )
 
 // RetryCap is how many deliveries of one sink may wait for a retry before the
-// sink takes no new events. The same bound in bytes is retryBytes.
+// sink takes no new events. The same bound in bytes is retryBytes. What bypasses
+// the routes is not counted: whoever puts it there keeps it few.
 const RetryCap = 50_000
 
 // retryLedger counts the deliveries of one sink that wait in the retry stream.
 // It is kept in memory because asking the server costs a walk over all of them.
-type retryLedger struct{ n, bytes atomic.Int64 }
-
-func (l *retryLedger) add(size int) {
-	l.n.Add(1)
-	l.bytes.Add(int64(size))
+type retryLedger struct {
+	mu sync.Mutex
+	// counted: the sink's Consume has begun here, and with it the count.
+	counted bool
+	// routed are deliveries by the routes, bypass those of replays and redrives.
+	routed, bypass tally
+	// inherited were due when the count began. All have the same subject, so
+	// that they count as either until they are settled; they are those with a
+	// sequence up to through.
+	inherited tally
+	through   uint64
 }
 
-func (l *retryLedger) remove(size int) {
-	l.n.Add(-1)
-	l.bytes.Add(-int64(size))
+// tally is how many there are and how large their bodies are.
+type tally struct{ n, bytes int64 }
+
+func (t *tally) add(n int64, size int) {
+	t.n += n
+	t.bytes += n * int64(size)
+}
+
+// of returns the tally of deliveries with an origin.
+func (l *retryLedger) of(origin string) *tally {
+	if origin != "" {
+		return &l.bypass
+	}
+	return &l.routed
+}
+
+// begin takes over what the stream holds.
+func (l *retryLedger) begin(routed, bypass, inherited tally, through uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.counted = true
+	l.routed, l.bypass, l.inherited, l.through = routed, bypass, inherited, through
+}
+
+// put counts a delivery that was published as due, with the sequence it got.
+func (l *retryLedger) put(a *delivery.Attempt, seq uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.counted && seq > l.through { // or it is counted with what there was
+		l.of(a.Origin).add(1, len(a.Event.Body))
+	}
+}
+
+// scheduled counts a retry that was stored.
+func (l *retryLedger) scheduled(a *delivery.Attempt) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.of(a.Origin).add(1, len(a.Event.Body))
+}
+
+// settled takes a message out that was fetched and is done with.
+func (l *retryLedger) settled(it *item) {
+	if it.lane != delivery.Retry {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := l.of(it.attempt.Origin)
+	if it.seq <= l.through {
+		t = &l.inherited
+	}
+	t.add(-1, len(it.attempt.Event.Body))
 }
 
 // ledger returns the sink's ledger, an empty one at first.
@@ -39,13 +97,37 @@ func (b *Broker) ledger(sink string) *retryLedger {
 	return l
 }
 
-// Outstanding is how many deliveries of the sink wait for a retry, as far as
-// this process knows, or the share of RetryCap that their bytes take, whichever
-// is more. It is 0 before the sink's Consume has begun.
+// Outstanding is how many deliveries of the sink by its routes wait for a
+// retry, as far as this process knows, or the share of RetryCap that their
+// bytes take, whichever is more. It is 0 before the sink's Consume has begun.
 func (b *Broker) Outstanding(sink string) int {
 	l := b.ledger(sink)
-	byBytes := l.bytes.Load() * RetryCap / retryBytes
-	return int(max(l.n.Load(), byBytes, 0))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	byBytes := (l.routed.bytes + l.inherited.bytes) * RetryCap / retryBytes
+	return int(max(l.routed.n+l.inherited.n, byBytes, 0))
+}
+
+// Bypassing is how many replayed and redriven deliveries of the sink are not
+// settled yet: due or waiting for a retry. Of what was due when this process
+// began it cannot tell, and counts it. A process that does not deliver to the
+// sink asks the server, which knows only what is due.
+func (b *Broker) Bypassing(ctx context.Context, sink string) (int, error) {
+	l := b.ledger(sink)
+	l.mu.Lock()
+	n, counted := l.bypass.n+l.inherited.n, l.counted
+	l.mu.Unlock()
+	if counted {
+		return int(max(n, 0)), nil
+	}
+	c, err := b.admin.js.Consumer(ctx, retryStream, retryConsumerPrefix+sink)
+	if errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("look up retry queue of sink %s: %w", sink, err)
+	}
+	return int(c.CachedInfo().NumPending) + c.CachedInfo().NumAckPending, nil
 }
 
 // countRetries fills the ledger from what the stream holds.
@@ -54,15 +136,29 @@ func (b *Broker) countRetries(ctx context.Context, sink string) error {
 	if err != nil {
 		return fmt.Errorf("count retries of sink %s: %w", sink, err)
 	}
-	n, err := countSubjects(ctx, s, sink)
+	var routed, bypass, inherited tally
+	due, err := s.Info(ctx, jetstream.WithSubjectFilter(retryDuePrefix+sink))
 	if err != nil {
-		return err
+		return fmt.Errorf("count retries of sink %s: %w", sink, err)
 	}
-	l := b.ledger(sink)
-	l.n.Store(n)
-	if st := s.CachedInfo().State; st.Msgs > 0 {
-		l.bytes.Store(n * int64(st.Bytes/st.Msgs))
+	inherited.n = int64(due.State.Subjects[retryDuePrefix+sink])
+	at, err := s.Info(ctx, jetstream.WithSubjectFilter(retryAtPrefix+sink+".*"))
+	if err != nil {
+		return fmt.Errorf("count retries of sink %s: %w", sink, err)
 	}
+	for subject, n := range at.State.Subjects {
+		if bypassing(subject) {
+			bypass.n += int64(n)
+		} else {
+			routed.n += int64(n)
+		}
+	}
+	if st := due.State; st.Msgs > 0 {
+		for _, t := range []*tally{&routed, &bypass, &inherited} {
+			t.bytes = t.n * int64(st.Bytes/st.Msgs)
+		}
+	}
+	b.ledger(sink).begin(routed, bypass, inherited, due.State.LastSeq)
 	return nil
 }
 
@@ -73,7 +169,7 @@ func (b *Broker) hasRetry(ctx context.Context, sink string, seq uint64, id strin
 	if err != nil {
 		return false, err
 	}
-	m, err := s.GetLastMsgForSubject(ctx, retryAtSubject(sink, seq, id))
+	m, err := s.GetLastMsgForSubject(ctx, retryAtSubject(sink, seq, id, ""))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return false, nil
 	}

@@ -14,6 +14,7 @@ const (
 	deadStream   = "PENSTOCK_DEAD"
 	// rejectedStream is a ring: what is old makes room for what is new.
 	rejectedStream = "PENSTOCK_REJECTED"
+	jobsStream     = "PENSTOCK_JOBS"
 )
 
 // Subjects of our own streams. None of them is ever made from a request.
@@ -22,6 +23,7 @@ const (
 	retryDuePrefix = "penstock.retry.due."
 	deadPrefix     = "penstock.dead."
 	rejectedPrefix = "penstock.rejected."
+	jobPrefix      = "penstock.jobs."
 )
 
 // Consumer names. A sink's name is unique, so its consumers' are.
@@ -41,14 +43,32 @@ const (
 )
 
 // retryKey names one delivery among a sink's retries. The hash is there
-// because sequences repeat after a restore.
-func retryKey(seq uint64, id string) string {
-	sum := sha256.Sum256([]byte(id))
-	return strconv.FormatUint(seq, 10) + "-" + hex.EncodeToString(sum[:4])
+// because sequences repeat after a restore. A delivery that bypasses the routes
+// has a key of its own, or it would take the place of the event's other one.
+func retryKey(seq uint64, id, origin string) string {
+	key := strconv.FormatUint(seq, 10) + "-" + shortHash(id)
+	if origin != "" {
+		key = bypassKey + key + "-" + shortHash(origin)
+	}
+	return key
 }
 
-func retryAtSubject(sink string, seq uint64, id string) string {
-	return retryAtPrefix + sink + "." + retryKey(seq, id)
+// bypassKey begins the keys of deliveries that bypass the routes.
+const bypassKey = "b"
+
+func shortHash(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:4])
+}
+
+func retryAtSubject(sink string, seq uint64, id, origin string) string {
+	return retryAtPrefix + sink + "." + retryKey(seq, id, origin)
+}
+
+// bypassing reports that a subject is where a delivery waits that bypasses the
+// routes.
+func bypassing(retryAt string) bool {
+	return strings.HasPrefix(retryAt[strings.LastIndexByte(retryAt, '.')+1:], bypassKey)
 }
 
 // deadSubject is where a dead letter of the sink lies. The event's subject has

@@ -60,7 +60,7 @@ func (b *Broker) Rejected(ctx context.Context, f event.RejectedFilter) (out []ev
 	if f.Source != "" {
 		filter = rejectedPrefix + f.Source
 	}
-	more, err = b.scan(ctx, scan{stream: rejectedStream, filter: filter, after: f.After, page: f.Limit + 1},
+	more, err = b.read(ctx, reading{stream: rejectedStream, filter: filter, after: f.After},
 		func(m jetstream.Msg, md *jetstream.MsgMetadata) bool {
 			r, ok := decodeRejected(m.Headers(), nil, md.Sequence.Stream)
 			if !ok || r.Received.Before(f.Since) {
@@ -78,56 +78,32 @@ func (b *Broker) Rejected(ctx context.Context, f event.RejectedFilter) (out []ev
 	return out, more, nil
 }
 
-// scan says what of a stream is read; see Broker.scan.
-type scan struct {
+// reading says what of a stream is read; see Broker.read.
+type reading struct {
 	stream, filter string
 	after          uint64    // the sequence before the first
 	since          time.Time // instead of after, when not zero
-	page           int       // how much to ask for at a time
 }
 
-// scan calls f with the headers of every message that s selects, oldest first,
+// read calls f with the headers of every message that r selects, oldest first,
 // until it returns false: then there is more.
-func (b *Broker) scan(ctx context.Context, s scan, f func(jetstream.Msg, *jetstream.MsgMetadata) bool) (more bool, err error) {
-	stream, err := b.admin.js.Stream(ctx, s.stream)
+func (b *Broker) read(ctx context.Context, r reading, f func(jetstream.Msg, *jetstream.MsgMetadata) bool) (more bool, err error) {
+	stream, err := b.admin.js.Stream(ctx, r.stream)
 	if err != nil {
-		return false, fmt.Errorf("look up stream %s: %w", s.stream, err)
-	}
-	if stream.CachedInfo().State.Msgs == 0 {
-		return false, nil
+		return false, fmt.Errorf("look up stream %s: %w", r.stream, err)
 	}
 	cfg := jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: s.after + 1,
-		HeadersOnly: true, FilterSubjects: []string{s.filter},
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: r.after + 1,
+		HeadersOnly: true, FilterSubjects: []string{r.filter},
 	}
-	if !s.since.IsZero() {
-		cfg.DeliverPolicy, cfg.OptStartSeq, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, 0, &s.since
+	if !r.since.IsZero() {
+		cfg.DeliverPolicy, cfg.OptStartSeq, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, 0, &r.since
 	}
-	c, err := stream.OrderedConsumer(ctx, cfg)
-	if err != nil {
-		return false, err
-	}
-	for {
-		batch, err := c.FetchNoWait(max(min(s.page, 500), 1))
-		if err != nil {
-			return false, err
-		}
-		got := 0
-		for m := range batch.Messages() {
-			got++
-			md, err := m.Metadata()
-			if err != nil {
-				return false, fmt.Errorf("read message metadata: %w", err)
-			}
-			more = more || !f(m, md)
-		}
-		if err := batch.Error(); err != nil && !errors.Is(err, nats.ErrTimeout) {
-			return false, err
-		}
-		if got == 0 || more {
-			return more, nil
-		}
-	}
+	err = scan(ctx, stream, cfg, func(m jetstream.Msg, md *jetstream.MsgMetadata) bool {
+		more = !f(m, md)
+		return !more
+	})
+	return more, err
 }
 
 // RejectedRequest returns one rejected request with its body, or
@@ -185,7 +161,7 @@ func (b *Broker) PublishLate(ctx context.Context, e event.Event) (event.Receipt,
 // for none.
 func (b *Broker) findEvent(ctx context.Context, e event.Event, since time.Time) (seq uint64, err error) {
 	want := event.DedupeID(e.Source, e.ID)
-	_, err = b.scan(ctx, scan{stream: EventsStream, filter: e.Subject, since: since, page: 500},
+	_, err = b.read(ctx, reading{stream: EventsStream, filter: e.Subject, since: since},
 		func(m jetstream.Msg, md *jetstream.MsgMetadata) bool {
 			if seq == 0 && first(m.Headers(), hdrMsgID) == want {
 				seq = md.Sequence.Stream

@@ -81,7 +81,7 @@ func (c *consumption) decode(ctx context.Context, it *item) (bool, error) {
 			// It was due when it was published here; since then it only waited for us.
 			a.Held += max(0, time.Since(md.Timestamp))
 		}
-		it.attempt = a
+		it.attempt, it.seq = a, md.Sequence.Stream
 		return true, nil
 	}
 	e, ok := decodeEvent(it.msg.Headers(), it.msg.Subject(), it.msg.Data())
@@ -114,9 +114,8 @@ func (c *consumption) settle(ctx context.Context, it *item, v delivery.Verdict) 
 		if err := c.persist(ctx, "schedule retry", scheduleMsg(c.sub.Sink, &next, v, time.Now())); err != nil {
 			return err
 		}
-		if it.lane == delivery.Main {
-			c.ledger.add(len(next.Event.Body))
-		}
+		c.ledger.settled(it)
+		c.ledger.scheduled(&next)
 		c.ack(it)
 		return nil
 	case delivery.Bury:
@@ -127,9 +126,7 @@ func (c *consumption) settle(ctx context.Context, it *item, v delivery.Verdict) 
 		c.giveBack(it)
 		return nil
 	}
-	if it.lane == delivery.Retry {
-		c.ledger.remove(len(next.Event.Body))
-	}
+	c.ledger.settled(it)
 	c.ack(it)
 	return nil
 }
@@ -178,13 +175,13 @@ func scheduleMsg(sink string, a *delivery.Attempt, v delivery.Verdict, now time.
 	h.set(hdrSchedule, "@at "+now.Add(v.Delay).UTC().Format(time.RFC3339Nano))
 	h.set(hdrTarget, retryDuePrefix+sink)
 	setVerdict(h, v)
-	return &nats.Msg{Subject: retryAtSubject(sink, a.Event.Seq, a.Event.ID), Header: h.h, Data: a.Event.Body}
+	return &nats.Msg{Subject: retryAtSubject(sink, a.Event.Seq, a.Event.ID, a.Origin), Header: h.h, Data: a.Event.Body}
 }
 
 // deadMsg is a dead letter. Its id makes a repetition after a crash a duplicate.
 func deadMsg(sink string, a *delivery.Attempt, v delivery.Verdict) *nats.Msg {
 	h := deliveryHeader(sink, a, 4)
-	h.set(hdrMsgID, sink+"."+retryKey(a.Event.Seq, a.Event.ID)+"."+strconv.Itoa(a.Generation))
+	h.set(hdrMsgID, sink+"."+retryKey(a.Event.Seq, a.Event.ID, a.Origin)+"."+strconv.Itoa(a.Generation))
 	setVerdict(h, v)
 	return &nats.Msg{Subject: deadSubject(sink, a.Event.Subject), Header: h.h, Data: a.Event.Body}
 }

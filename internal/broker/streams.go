@@ -66,6 +66,7 @@ func streamConfigs(o Options, b budget) []jetstream.StreamConfig {
 			Discard: jetstream.DiscardOld, MaxBytes: b.rejected, MaxAge: RejectedAge, Duplicates: RejectedAge,
 			Replicas: o.Config.Replicas, AllowDirect: true, Metadata: meta(),
 		},
+		jobsConfig(o.Config),
 	}
 }
 

@@ -177,7 +177,7 @@ func TestHeadersRoundTrip(t *testing.T) {
 	}
 	var e event.Event
 	e.ID = "x"
-	if retryKey(1, "a") == retryKey(1, "b") {
+	if retryKey(1, "a", "") == retryKey(1, "b", "") {
 		t.Error("two ids on one sequence have the same retry key")
 	}
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/penstock/penstock/config"
 	"github.com/penstock/penstock/internal/delivery"
 	"github.com/penstock/penstock/internal/httpconn"
+	"github.com/penstock/penstock/internal/replay"
 )
 
 // DeadLetters keeps dead letters. Its methods may be called concurrently; what
@@ -38,6 +39,17 @@ type DeadLetters interface {
 	RetryDead(ctx context.Context, seq uint64) (delivery.DeadLetter, error)
 	// DropDead deletes one and returns what it was.
 	DropDead(ctx context.Context, seq uint64) (delivery.DeadLetter, error)
+}
+
+// Replays makes jobs and works on them; it is replay.Manager.
+type Replays interface {
+	Preview(ctx context.Context, sel *delivery.Selection) (delivery.Survey, error)
+	Start(ctx context.Context, sel delivery.Selection, perSecond float64) (replay.Status, error)
+	Jobs(ctx context.Context) ([]replay.Status, error)
+	Job(ctx context.Context, id string) (replay.Status, error)
+	Resume(ctx context.Context, id string) (replay.Status, error)
+	Pause(ctx context.Context, id string) (replay.Status, error)
+	Abort(ctx context.Context, id string) (replay.Status, error)
 }
 
 // Options is all that a Server needs. Addr, Dead, Sinks and Status are required.
@@ -55,7 +67,9 @@ type Options struct {
 	// of the API do not exist.
 	Rejected RejectedRequests
 	Control  SinkControl
-	// Outstanding returns how many deliveries wait in the sink's retry lane,
+	// Replays; nil: there is nothing under /api/v1/replays.
+	Replays Replays
+	// Outstanding returns how many redriven deliveries wait in the sink's retry lane,
 	// cheaply. Nil: retrying many dead letters is not held back by it.
 	Outstanding func(sink string) int
 	// Metrics serves GET /metrics; nil: there is none.

@@ -62,6 +62,7 @@ func (s *Server) newRoutes() *echo.Echo {
 		api.POST("/sinks/:name/resume", s.change(s.resumeSink))
 		api.POST("/sinks/:name/prune", s.change(s.pruneSink))
 	}
+	s.addReplays(api)
 	return e
 }
 
@@ -155,7 +156,7 @@ func asRefusal(err error) *refusal {
 func (s *Server) unrouted(err error) *refusal {
 	switch {
 	case errors.Is(err, echo.ErrNotFound):
-		return refuse(http.StatusNotFound, "there is nothing at this address", "the API is under /api/v1: status, sinks, dead, rejected")
+		return refuse(http.StatusNotFound, "there is nothing at this address", "the API is under /api/v1: status, sinks, dead, rejected, replays")
 	case errors.Is(err, echo.ErrMethodNotAllowed):
 		return refuse(http.StatusMethodNotAllowed, "this address does not take that method", "read with GET, change with POST")
 	}

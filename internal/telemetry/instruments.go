@@ -69,7 +69,7 @@ func (t *Telemetry) instruments(o Options) error {
 // observe registers the metrics that are read from a Snapshot.
 func (m *maker) observe(t *Telemetry, version string) {
 	w := watched{
-		waiting: m.gauge(sinkWaiting), outstanding: m.gauge(sinkOutstanding), running: m.gauge(sinkRunning),
+		waiting: m.gauge(sinkWaiting), outstanding: m.gauge(sinkOutstanding), bypassing: m.gauge(sinkBypassing), running: m.gauge(sinkRunning),
 		dead: m.gauge(sinkDead), state: m.gauge(sinkState),
 		events: m.gauge(streamEvents), bytes: m.gauge(streamBytes), limit: m.gauge(streamLimit),
 		foreign: m.total(foreignTotal), syncs: m.total(syncsTotal), waiters: m.total(syncWaitersTotal),
@@ -94,13 +94,13 @@ func (m *maker) observe(t *Telemetry, version string) {
 
 // watched are the instruments of a Snapshot.
 type watched struct {
-	waiting, outstanding, running, dead, state metric.Int64ObservableGauge
-	events, bytes, limit                       metric.Int64ObservableGauge
-	foreign, syncs, waiters                    metric.Int64ObservableCounter
+	waiting, outstanding, bypassing, running, dead, state metric.Int64ObservableGauge
+	events, bytes, limit                                  metric.Int64ObservableGauge
+	foreign, syncs, waiters                               metric.Int64ObservableCounter
 }
 
 func (w watched) all() []metric.Observable {
-	return []metric.Observable{w.waiting, w.outstanding, w.running, w.dead, w.state,
+	return []metric.Observable{w.waiting, w.outstanding, w.bypassing, w.running, w.dead, w.state,
 		w.events, w.bytes, w.limit, w.foreign, w.syncs, w.waiters}
 }
 
@@ -121,6 +121,7 @@ func (w watched) showSink(o metric.Observer, s SinkSnapshot) {
 	set := metric.WithAttributeSet(attribute.NewSet(name))
 	o.ObserveInt64(w.waiting, s.Waiting, set)
 	o.ObserveInt64(w.outstanding, s.Outstanding, set)
+	o.ObserveInt64(w.bypassing, s.Bypassing, set)
 	o.ObserveInt64(w.running, s.Running, set)
 	o.ObserveInt64(w.dead, s.Dead, set)
 	for _, state := range states {

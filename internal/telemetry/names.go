@@ -86,6 +86,8 @@ var (
 		"Events in the stream that the sink has not been handed yet."}
 	sinkOutstanding = Metric{"penstock_sink_outstanding_retries", Gauge, []string{labelSink},
 		"Deliveries that wait for their next attempt."}
+	sinkBypassing = Metric{"penstock_sink_outstanding_replays", Gauge, []string{labelSink},
+		"Replayed and redriven deliveries that are not settled yet."}
 	sinkRunning = Metric{"penstock_sink_running_attempts", Gauge, []string{labelSink},
 		"Attempts being made now."}
 	sinkDead = Metric{"penstock_sink_dead_letters", Gauge, []string{labelSink},
@@ -114,7 +116,7 @@ func Metrics() []Metric {
 	return []Metric{
 		requestsTotal, acceptSeconds, requestBytesTotal, storedTotal, duplicatesTotal,
 		rejectedTotal, rejectedRingTotal, deliveriesTotal, attemptsTotal, attemptSeconds,
-		sinkWaiting, sinkOutstanding, sinkRunning, sinkDead, sinkState,
+		sinkWaiting, sinkOutstanding, sinkBypassing, sinkRunning, sinkDead, sinkState,
 		streamEvents, streamBytes, streamLimit, foreignTotal,
 		syncsTotal, syncWaitersTotal, buildInfo,
 	}

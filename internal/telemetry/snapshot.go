@@ -22,4 +22,7 @@ type SinkSnapshot struct {
 	// Waiting counts the events that the sink has not been handed, Outstanding
 	// the retries that wait, Running the attempts being made, Dead the dead letters.
 	Waiting, Outstanding, Running, Dead int64
+	// Bypassing counts the replayed and redriven deliveries that are not
+	// settled; their retries are not among Outstanding.
+	Bypassing int64
 }
