@@ -17,7 +17,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
@@ -32,6 +31,10 @@ type Options struct {
 	Roots []string
 	// Prefixes are the subject prefixes of the other sources.
 	Prefixes []string
+	// Roles are what this process does: config.RoleIngress and its like, or
+	// RoleProvisioner; none means all that a configuration can name. With an
+	// external server they say which connections there are.
+	Roles []string
 	// Sinks are the names of the configured sinks. Only these keep events
 	// from being purged.
 	Sinks []string
@@ -86,6 +89,7 @@ type Broker struct {
 
 	startMu    sync.Mutex
 	firstSinks map[string]bool
+	changes    []string
 
 	lanesMu sync.Mutex
 	lanes   map[string]*retryLedger
@@ -95,12 +99,6 @@ type Broker struct {
 	closeErr  error
 }
 
-// session is one connection.
-type session struct {
-	nc *nats.Conn
-	js jetstream.JetStream
-}
-
 // New returns a Broker that is not open yet.
 func New(o Options) *Broker {
 	o.internalPassword = randomPassword()
@@ -108,8 +106,10 @@ func New(o Options) *Broker {
 }
 
 // Open starts the embedded server, if there is to be one, connects, and makes
-// every stream. After it events can be stored. The caller must Close the
-// Broker even when Open fails.
+// every stream. After it events can be stored. On an external cluster it makes
+// nothing when all is as it should be, and needs no right to; when something is
+// missing and so is the right, it says which. The caller must Close the Broker
+// even when Open fails.
 func (b *Broker) Open(ctx context.Context) error {
 	if b.o.Config.URL == "" {
 		if err := b.openEmbedded(); err != nil {
@@ -118,12 +118,11 @@ func (b *Broker) Open(ctx context.Context) error {
 	} else {
 		b.budget = planExternal(b.o.Config)
 	}
-	for name, s := range map[string]*session{"ingress": &b.ingress, "router": &b.router, "admin": &b.admin} {
-		nc, js, err := b.connect(name)
-		if err != nil {
-			return err
-		}
-		*s = session{nc: nc, js: js}
+	if err := b.connectAll(); err != nil {
+		return err
+	}
+	if b.embedded == nil {
+		return b.openExternal(ctx)
 	}
 	if err := b.checkServer(b.admin.nc); err != nil {
 		return err
@@ -158,19 +157,16 @@ func (b *Broker) openEmbedded() error {
 }
 
 func (b *Broker) provision(ctx context.Context) error {
-	changed, err := provision(ctx, b.admin.js, b.o, b.budget)
-	if err != nil {
-		return err
-	}
-	s, err := b.admin.js.Stream(ctx, EventsStream)
-	if err != nil {
-		return fmt.Errorf("look up stream %s: %w", EventsStream, err)
-	}
-	b.firstSinks = map[string]bool{}
-	if !anySinkRecorded(s.CachedInfo()) {
-		for _, sink := range b.o.Sinks {
-			b.firstSinks[sink] = true
+	changed := false
+	for _, want := range streamConfigs(b.o, b.budget) {
+		c, err := b.provisionStream(ctx, want)
+		if err != nil {
+			return err
 		}
+		changed = changed || c
+	}
+	if err := b.recordFirstSinks(ctx); err != nil {
+		return err
 	}
 	if changed && b.embedded != nil {
 		// The server does not sync the files that describe a new stream.
@@ -232,7 +228,8 @@ func (b *Broker) watchHealth(ctx context.Context) error {
 
 // Health is nil while events can be stored.
 func (b *Broker) Health() error {
-	if b.ingress.nc == nil || !b.ingress.nc.IsConnected() {
+	sessions := b.opened()
+	if len(sessions) == 0 || !sessions[0].nc.IsConnected() {
 		return errors.New("not connected to NATS")
 	}
 	if b.embedded != nil {
@@ -273,7 +270,7 @@ func (b *Broker) Info() Info {
 // directory up. Everything that uses the Broker must have returned.
 func (b *Broker) Close() error {
 	b.closeOnce.Do(func() {
-		for _, s := range []session{b.ingress, b.router, b.admin} {
+		for _, s := range b.opened() {
 			closeConn(s.nc, b.o.Logger)
 		}
 		var errs []error

@@ -66,7 +66,7 @@ type item struct {
 }
 
 func (c *consumption) setUp(ctx context.Context) error {
-	return retrying(ctx, c.log, "set up queue", func() error {
+	return retrying(ctx, c.log, "set up queue", untilProvisioned, func() error {
 		l, err := c.b.ensureConsumers(ctx, c.sub)
 		if err != nil {
 			return err
@@ -100,6 +100,9 @@ func (c *consumption) run(ctx context.Context) error {
 	touching, stopTouching := context.WithCancel(context.Background())
 	var touch sync.WaitGroup
 	touch.Go(func() { c.touch(touching) })
+	if c.b.embedded == nil {
+		touch.Go(func() { c.recount(touching) })
+	}
 
 	err := errors.Join(fetchers.Wait(), others.Wait())
 	stopTouching()
@@ -206,7 +209,7 @@ func (c *consumption) recover(ctx context.Context, lane delivery.Lane, err error
 }
 
 func (c *consumption) remake(ctx context.Context) error {
-	return retrying(ctx, c.log, "make queue again", func() error {
+	return retrying(ctx, c.log, "make queue again", untilProvisioned, func() error {
 		l, err := c.b.ensureConsumers(ctx, c.sub)
 		if err != nil {
 			return err
@@ -226,16 +229,16 @@ func (c *consumption) remake(ctx context.Context) error {
 	})
 }
 
-// retrying does f until it succeeds or ctx is done. An asset that is somebody
-// else's is no reason to try again.
-func retrying(ctx context.Context, log *slog.Logger, what string, f func() error) error {
+// retrying does f until it succeeds, ctx is done, or again says of its error
+// that trying again is no use: an asset that is somebody else's stays so.
+func retrying(ctx context.Context, log *slog.Logger, what string, again func(error) bool, f func() error) error {
 	wait := fetchBackoff()
 	for {
 		err := f()
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
-		if !transient(err) {
+		if !again(err) {
 			return err
 		}
 		d := wait.NextBackOff()
@@ -245,6 +248,10 @@ func retrying(ctx context.Context, log *slog.Logger, what string, f func() error
 		}
 	}
 }
+
+// untilProvisioned is transient for a running process: what is missing may be
+// provisioned while it runs, and its other sinks go on.
+func untilProvisioned(err error) bool { return transient(err) || errors.Is(err, errNotProvisioned) }
 
 // transient reports that the server may answer otherwise a little later.
 func transient(err error) bool {
@@ -291,5 +298,25 @@ func (c *consumption) touch(ctx context.Context) {
 			_ = it.msg.InProgress()
 		}
 		c.mu.Unlock()
+	}
+}
+
+// recountEvery is how often what waits for a retry is counted anew.
+const recountEvery = 30 * time.Second
+
+// recount corrects the ledger, for a retry that this process scheduled may be
+// settled by another.
+func (c *consumption) recount(ctx context.Context) {
+	t := time.NewTicker(recountEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		if err := c.b.countRetries(ctx, c.sub.Sink); err != nil && ctx.Err() == nil {
+			c.log.Warn("retries not counted, trying again", "err", err, "in", recountEvery)
+		}
 	}
 }

@@ -132,7 +132,7 @@ func TestYoungIdsAreKeptUntilSqueezed(t *testing.T) {
 	} {
 		info := *s.CachedInfo()
 		info.Config.MaxBytes = int64(float64(info.State.Bytes) / tt.share)
-		got, err := b.pressed(t.Context(), s, &info, tt.now)
+		got, err := b.pressed(t.Context(), &info, tt.now)
 		if err != nil || (got > 1) != tt.purge {
 			t.Errorf("%s: pressed = %d, %v; want to purge: %t", name, got, err, tt.purge)
 		}

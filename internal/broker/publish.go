@@ -24,8 +24,12 @@ const (
 	codeDupInProcess   jetstream.ErrorCode = 10158 // the same id is being stored right now
 )
 
-// publishTimeout bounds one publish; it outlasts a leader election.
-const publishTimeout = 10 * time.Second
+// publishTimeout bounds how long a publish is tried; it outlasts a leader
+// election. publishAgain is the pause before the next try.
+const (
+	publishTimeout = 10 * time.Second
+	publishAgain   = 100 * time.Millisecond
+)
 
 // Publish stores e and returns once it is safe at the configured durability.
 // Its errors wrap those of package event.
@@ -56,30 +60,54 @@ func (b *Broker) store(ctx context.Context, js jetstream.JetStream, m *nats.Msg)
 }
 
 // publish sends m and waits for the stream's answer. It does not use
-// js.Publish, whose bookkeeping per call costs a third of the throughput.
+// js.Publish, whose bookkeeping per call costs a third of the throughput. What
+// a cluster answers while it elects a leader is no answer: m is sent again,
+// until ctx is done or publishTimeout is over. Every message we store has an id
+// or a subject of its own, so that one sent twice is stored once.
 func publish(ctx context.Context, js jetstream.JetStream, m *nats.Msg) (*jetstream.PubAck, error) {
+	var until time.Time
 	for {
-		f, err := js.PublishMsgAsync(m)
-		if err != nil {
+		ack, err := publishOnce(ctx, js, m)
+		if err == nil || ctx.Err() != nil || !askAgain(err) {
+			return ack, err
+		}
+		now := time.Now()
+		if until.IsZero() {
+			until = now.Add(publishTimeout)
+		}
+		if now.After(until) || pause(ctx, publishAgain) != nil {
 			return nil, err
 		}
-		select {
-		case ack := <-f.Ok():
-			return ack, nil
-		case err := <-f.Err():
-			if apiCode(err) != codeDupInProcess {
-				return nil, err
-			}
-			// The first copy is on its way through the cluster; ask again until
-			// it has arrived or failed.
-			if err := pause(ctx, 100*time.Millisecond); err != nil {
-				return nil, err
-			}
-			m.Reply = ""
-		case <-ctx.Done():
-			return nil, ctx.Err()
+		m.Reply = ""
+	}
+}
+
+func publishOnce(ctx context.Context, js jetstream.JetStream, m *nats.Msg) (*jetstream.PubAck, error) {
+	f, err := js.PublishMsgAsync(m, jetstream.WithRetryAttempts(0))
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case ack := <-f.Ok():
+		return ack, nil
+	case err := <-f.Err():
+		return nil, err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// askAgain reports that err says nothing about the message: there is no leader
+// or no connection at the moment, its answer was lost with a server, or the
+// first copy is still on its way through the cluster.
+func askAgain(err error) bool {
+	for _, e := range []error{jetstream.ErrNoStreamResponse, jetstream.ErrAsyncPublishTimeout,
+		nats.ErrDisconnected, nats.ErrReconnectBufExceeded, nats.ErrConnectionReconnecting} {
+		if errors.Is(err, e) {
+			return true
 		}
 	}
+	return apiCode(err) == codeDupInProcess
 }
 
 // pause waits d or until ctx is done.
