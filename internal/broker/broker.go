@@ -53,6 +53,9 @@ type Options struct {
 	Step func(Step)
 
 	internalPassword string
+	// patience bounds how long a start waits for an external cluster that is
+	// electing its leaders; 0: patienceWithCluster.
+	patience time.Duration
 }
 
 // Step is a place between two steps of an event's path.

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,8 +20,7 @@ import (
 // retries are.
 const minServer = "2.12"
 
-// patienceWithCluster bounds how long a start waits for an external cluster
-// that is electing its leaders.
+// patienceWithCluster outlasts several leader elections.
 const patienceWithCluster = 30 * time.Second
 
 // ackTimeout is how long an external cluster may take to answer a publish
@@ -121,7 +121,8 @@ func (b *Broker) openExternal(ctx context.Context) error {
 			return err
 		}
 	}
-	patient, cancel := context.WithTimeout(ctx, patienceWithCluster)
+	patience := cmp.Or(b.o.patience, patienceWithCluster)
+	patient, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	var last error
 	err := retrying(patient, b.o.Logger, "look at the streams", transient, func() error {
@@ -133,7 +134,7 @@ func (b *Broker) openExternal(ctx context.Context) error {
 		return last
 	})
 	if err != nil && patient.Err() != nil && ctx.Err() == nil {
-		return fmt.Errorf("the NATS cluster was not ready within %s: %w", patienceWithCluster, last)
+		return fmt.Errorf("the NATS cluster was not ready within %s: %w", patience, last)
 	}
 	return err
 }
