@@ -226,6 +226,33 @@ func TestReplicasProvisionTogether(t *testing.T) {
 	}
 }
 
+// What one replica scheduled and another settled, the first no longer counts.
+func TestRetriesAreCountedAcrossReplicas(t *testing.T) {
+	t.Parallel()
+	o := testOptions(t, "")
+	o.Config.URL = externalServer(t)
+	a, b := open(t, o), open(t, o)
+	later := func(a delivery.Attempt) delivery.Verdict {
+		if a.Attempts > 0 {
+			return done(a)
+		}
+		return delivery.Verdict{Action: delivery.Again, Spent: true, Delay: 300 * time.Millisecond, Class: delivery.Failed, Reason: "not now"}
+	}
+	stop := consume(t, a, subscription(">"), &handler{judge: later})
+	publishAll(t, a, 1, 3)
+	eventually(t, "three retries wait", func() bool { return a.Outstanding("crm") == 3 })
+	stop()
+	h := &handler{judge: later}
+	consume(t, b, subscription(">"), h)
+	eventually(t, "the other settles them", func() bool { return len(h.attempts()) >= 3 && b.Outstanding("crm") == 0 })
+	eventually(t, "the first counts none", func() bool {
+		if err := a.countRetries(t.Context(), "crm"); err != nil {
+			t.Fatal(err)
+		}
+		return a.Outstanding("crm") == 0
+	})
+}
+
 // The printed permissions are what a NATS server understands.
 func TestSnippetIsNATSConfiguration(t *testing.T) {
 	t.Parallel()

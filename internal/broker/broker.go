@@ -87,6 +87,8 @@ type Broker struct {
 	closeFS  func() error
 
 	ingress, router, admin session
+	// publishOpts are none when embedded: the client then allocates less.
+	publishOpts []jetstream.PublishOpt
 
 	foreign atomic.Int64 // messages on our subjects that are not ours
 
@@ -120,6 +122,7 @@ func (b *Broker) Open(ctx context.Context) error {
 		}
 	} else {
 		b.budget = planExternal(b.o.Config)
+		b.publishOpts = []jetstream.PublishOpt{jetstream.WithRetryAttempts(0)} // publish does that itself, sooner
 	}
 	if err := b.connectAll(); err != nil {
 		return err

@@ -156,3 +156,35 @@ func TestConsumerFloor(t *testing.T) {
 		}
 	}
 }
+
+func TestSeqAt(t *testing.T) {
+	t.Parallel()
+	b := open(t, testOptions(t, t.TempDir()))
+	publishAll(t, b, 1, 3)
+	between := time.Now()
+	publishAll(t, b, 4, 5)
+	s, err := b.admin.js.Stream(t.Context(), EventsStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// One that is gone does not stand in the way of the next.
+	if err := s.DeleteMsg(t.Context(), 4); err != nil {
+		t.Fatal(err)
+	}
+	info, err := s.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		at   time.Time
+		want uint64
+	}{
+		"before the first": {between.Add(-time.Hour), 1},
+		"between":          {between, 5},
+		"after the last":   {time.Now(), 6},
+	} {
+		if got, err := b.seqAt(t.Context(), info, tt.at); err != nil || got != tt.want {
+			t.Errorf("%s: seqAt = %d, %v; want %d", name, got, err, tt.want)
+		}
+	}
+}

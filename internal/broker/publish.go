@@ -48,7 +48,7 @@ func (b *Broker) Publish(ctx context.Context, e event.Event) (event.Receipt, err
 // store publishes m and waits until it is stored at the configured durability.
 // A duplicate waits too: the first copy may not be on disk yet.
 func (b *Broker) store(ctx context.Context, js jetstream.JetStream, m *nats.Msg) (*jetstream.PubAck, error) {
-	ack, err := publish(ctx, js, m)
+	ack, err := b.publish(ctx, js, m)
 	if err != nil {
 		return nil, publishError(err)
 	}
@@ -64,10 +64,10 @@ func (b *Broker) store(ctx context.Context, js jetstream.JetStream, m *nats.Msg)
 // a cluster answers while it elects a leader is no answer: m is sent again,
 // until ctx is done or publishTimeout is over. Every message we store has an id
 // or a subject of its own, so that one sent twice is stored once.
-func publish(ctx context.Context, js jetstream.JetStream, m *nats.Msg) (*jetstream.PubAck, error) {
+func (b *Broker) publish(ctx context.Context, js jetstream.JetStream, m *nats.Msg) (*jetstream.PubAck, error) {
 	var until time.Time
 	for {
-		ack, err := publishOnce(ctx, js, m)
+		ack, err := b.publishOnce(ctx, js, m)
 		if err == nil || ctx.Err() != nil || !askAgain(err) {
 			return ack, err
 		}
@@ -82,8 +82,8 @@ func publish(ctx context.Context, js jetstream.JetStream, m *nats.Msg) (*jetstre
 	}
 }
 
-func publishOnce(ctx context.Context, js jetstream.JetStream, m *nats.Msg) (*jetstream.PubAck, error) {
-	f, err := js.PublishMsgAsync(m, jetstream.WithRetryAttempts(0))
+func (b *Broker) publishOnce(ctx context.Context, js jetstream.JetStream, m *nats.Msg) (*jetstream.PubAck, error) {
+	f, err := js.PublishMsgAsync(m, b.publishOpts...)
 	if err != nil {
 		return nil, err
 	}
