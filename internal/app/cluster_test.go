@@ -36,7 +36,7 @@ type replicas struct {
 // yaml is the configuration of a process with the credentials of a role.
 func (r *replicas) yaml(role string) string {
 	return fmt.Sprintf(`
-server: {listen: "127.0.0.1:0", admin: "127.0.0.1:0", shutdown_timeout: 10s}
+server: {listen: "127.0.0.1:0", admin: "127.0.0.1:0"}
 broker: {url: %q, ca_file: %q, nkey_file: %q, replicas: 3, max_bytes: 256MiB, dedupe_window: 10m, durability: power}
 `, r.nats.url(), r.nats.ca, r.nats.keys[role]) + r.sinks
 }
@@ -102,7 +102,8 @@ type load struct {
 	mu       sync.Mutex
 	sent     int
 	accepted map[string]time.Time
-	refused  map[int]int // status → how often
+	refused  map[int]int   // status → how often
+	longest  time.Duration // of one request since mark
 }
 
 func (l *load) send(ctx context.Context) {
@@ -121,9 +122,11 @@ func (l *load) send(ctx context.Context) {
 }
 
 func (l *load) try(ctx context.Context, id, typ string) bool {
+	began := time.Now()
 	got, err := tryPost(ctx, l.r.anyURL(), body(id, typ))
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.longest = max(l.longest, time.Since(began))
 	if err == nil && got.Status == http.StatusAccepted {
 		l.accepted[id] = time.Now()
 		return true
@@ -165,6 +168,23 @@ func (l *load) longestGap(from time.Time) time.Duration {
 	return gap
 }
 
+// mark is now, from which on the longest request counts.
+func (l *load) mark() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.longest = 0
+	return time.Now()
+}
+
+func (l *load) log(round int, what string, from time.Time) {
+	l.r.t.Helper()
+	gap := l.longestGap(from)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.r.t.Logf("round %d, %s: nothing was accepted for at most %s; the longest request took %s",
+		round, what, gap.Round(time.Millisecond), l.longest.Round(time.Millisecond))
+}
+
 // TestCluster runs two ingresses and two routers on three NATS servers, each
 // role with its own credentials and least rights, and disturbs them under
 // load: whatever was accepted is stored once and reaches its sinks.
@@ -199,24 +219,24 @@ routes:
 	}
 	l.more(100)
 	for round := range rounds {
-		from := time.Now()
+		from := l.mark()
 		for i, role := range roles {
 			stops[i]()
 			_, stops[i] = r.start(role)
 			l.more(20)
 		}
-		t.Logf("round %d: rolling restart: longest gap between acceptances %s", round, l.longestGap(from).Round(time.Millisecond))
+		l.log(round, "rolling restart", from)
 
-		from = time.Now()
+		from = l.mark()
 		r.nats.stepDown()
 		l.more(100)
-		t.Logf("round %d: leader stepped down: longest gap %s", round, l.longestGap(from).Round(time.Millisecond))
+		l.log(round, "leader stepped down", from)
 
-		from = time.Now()
+		from = l.mark()
 		node := r.nats.leader()
 		r.nats.kill(node)
 		l.more(100)
-		t.Logf("round %d: leader n%d killed: longest gap %s", round, node, l.longestGap(from).Round(time.Millisecond))
+		l.log(round, "leader killed", from)
 		r.nats.start(node)
 		r.nats.inSync()
 		l.more(50)

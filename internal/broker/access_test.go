@@ -226,6 +226,38 @@ func TestReplicasProvisionTogether(t *testing.T) {
 	}
 }
 
+// A record that another process's update undid is made again.
+func TestLostRecordIsCorrected(t *testing.T) {
+	t.Parallel()
+	b := open(t, testOptions(t, t.TempDir()))
+	publishAll(t, b, 1, 4)
+	late := delivery.Subscription{Sink: "late", Filters: []string{">"}}
+	if err := b.Prepare(t.Context(), []delivery.Subscription{late}); err != nil {
+		t.Fatal(err)
+	}
+	for name, undo := range map[string]func(map[string]string){
+		"gone":  func(m map[string]string) { delete(m, startKeyPrefix+"late") },
+		"later": func(m map[string]string) { m[startKeyPrefix+"late"] = "9" },
+	} {
+		s, err := b.admin.js.Stream(t.Context(), EventsStream)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg := s.CachedInfo().Config
+		undo(cfg.Metadata)
+		if _, err := b.admin.js.UpdateStream(t.Context(), cfg); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Prepare(t.Context(), []delivery.Subscription{late}); err != nil {
+			t.Fatal(err)
+		}
+		info, err := s.Info(t.Context())
+		if err != nil || info.Config.Metadata[startKeyPrefix+"late"] != "5" {
+			t.Errorf("record %s: now %q, %v; want 5", name, info.Config.Metadata[startKeyPrefix+"late"], err)
+		}
+	}
+}
+
 // What one replica scheduled and another settled, the first no longer counts.
 func TestRetriesAreCountedAcrossReplicas(t *testing.T) {
 	t.Parallel()

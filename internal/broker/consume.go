@@ -253,11 +253,15 @@ func retrying(ctx context.Context, log *slog.Logger, what string, again func(err
 // provisioned while it runs, and its other sinks go on.
 func untilProvisioned(err error) bool { return transient(err) || errors.Is(err, errNotProvisioned) }
 
+// codeNoPeers is JetStream's "no suitable peers for placement": of a cluster
+// that is starting, not all nodes are there yet.
+const codeNoPeers jetstream.ErrorCode = 10005
+
 // transient reports that the server may answer otherwise a little later.
 func transient(err error) bool {
 	var api *jetstream.APIError
 	if errors.As(err, &api) {
-		return api.Code >= 500
+		return api.Code >= 500 || api.ErrorCode == codeNoPeers
 	}
 	for _, e := range []error{context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrConnectionReconnecting,
 		nats.ErrDisconnected, nats.ErrReconnectBufExceeded, jetstream.ErrJetStreamNotEnabled, jetstream.ErrNoStreamResponse} {

@@ -61,8 +61,11 @@ func (b *Broker) ensureMain(ctx context.Context, s delivery.Subscription) (jetst
 	default:
 		cfg.FilterSubjects = s.Filters
 	}
-	_, err := b.admin.js.Consumer(ctx, EventsStream, cfg.Durable)
+	c, err := b.admin.js.Consumer(ctx, EventsStream, cfg.Durable)
 	if err == nil {
+		if err := b.correctRecord(ctx, s.Sink, c.CachedInfo().Config.OptStartSeq); err != nil {
+			return nil, err
+		}
 		return b.ensureConsumer(ctx, EventsStream, cfg)
 	}
 	if !errors.Is(err, jetstream.ErrConsumerNotFound) {
@@ -162,6 +165,24 @@ func (b *Broker) startSequence(ctx context.Context, s delivery.Subscription) (se
 		return 0, false, err
 	}
 	return seq, false, b.record(ctx, info.Config, map[string]uint64{s.Sink: seq})
+}
+
+// correctRecord makes sure that a sink's record is there and is no later than
+// where its queue began: of two processes that record at the same time, one
+// can undo what the other did.
+func (b *Broker) correctRecord(ctx context.Context, sink string, start uint64) error {
+	b.startMu.Lock()
+	defer b.startMu.Unlock()
+	s, err := b.admin.js.Stream(ctx, EventsStream)
+	if err != nil {
+		return err
+	}
+	cfg := s.CachedInfo().Config
+	seq, err := strconv.ParseUint(cfg.Metadata[startKeyPrefix+sink], 10, 64)
+	if err == nil && seq <= max(start, 1) {
+		return nil
+	}
+	return b.record(ctx, cfg, map[string]uint64{sink: max(start, 1)})
 }
 
 // record keeps where sinks begin.
