@@ -215,18 +215,28 @@ func (b *Broker) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
+// unhealthyFor is how many checks in a row, a second apart, find a frozen
+// store: the server's check gives itself 1 ms, which a starved machine can miss.
+const unhealthyFor = 3
+
 // watchHealth fails when a store is frozen: it stays so until a new server
 // opens it, so the process ends and its supervisor starts another.
 func (b *Broker) watchHealth(ctx context.Context) error {
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
+	failed := 0
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-t.C:
 		}
-		if err := b.embedded.health(); err != nil && ctx.Err() == nil {
+		err := b.embedded.health()
+		if err == nil || ctx.Err() != nil {
+			failed = 0
+			continue
+		}
+		if failed++; failed >= unhealthyFor {
 			return fmt.Errorf("event store stopped working, ending the process so that it is opened anew: %w", err)
 		}
 	}
