@@ -22,12 +22,13 @@ func TestMain(m *testing.M) {
 //	waitrun REGEXP COMMAND...
 //
 // which wait until FILE, written by a process in the background, or the output
-// of COMMAND matches. VARIABLE is set to the first group.
+// of COMMAND matches. VARIABLE is set to the first group. nats starts a NATS
+// server; see natsServer.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir:  "testdata/script",
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"waitfor": waitFor, "waitrun": waitRun},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"waitfor": waitFor, "waitrun": waitRun, "nats": natsServer},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("CLICKFUNNELS_WEBHOOK_SECRET", "")
 			e.Setenv("PENSTOCK_TOKEN", "")

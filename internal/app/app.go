@@ -111,7 +111,7 @@ func New(c *config.Config, o Options) (*App, error) {
 func (a *App) brokerOptions(catalog *clickfunnels.Catalog) broker.Options {
 	c := a.config
 	o := broker.Options{
-		Config: c.Broker, MaxBody: int64(c.Server.MaxBody),
+		Config: c.Broker, Roles: a.o.Roles, MaxBody: int64(c.Server.MaxBody),
 		DrainTimeout: c.Server.ShutdownTimeout / 2, Logger: a.log.With("part", "broker"), Step: a.o.step,
 	}
 	for _, s := range c.Sources {

@@ -31,6 +31,13 @@ const (
 )
 
 func TestMain(m *testing.M) {
+	if conf := os.Getenv(childNATS); conf != "" {
+		if err := runNATS(conf); err != nil {
+			fmt.Fprintln(os.Stderr, "nats child:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if yaml := os.Getenv(childConfig); yaml != "" {
 		if err := runChild(yaml); err != nil {
 			fmt.Fprintln(os.Stderr, "child:", err)

@@ -17,7 +17,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
@@ -32,6 +31,10 @@ type Options struct {
 	Roots []string
 	// Prefixes are the subject prefixes of the other sources.
 	Prefixes []string
+	// Roles are what this process does: config.RoleIngress and its like, or
+	// RoleProvisioner; none means all that a configuration can name. With an
+	// external server they say which connections there are.
+	Roles []string
 	// Sinks are the names of the configured sinks. Only these keep events
 	// from being purged.
 	Sinks []string
@@ -50,6 +53,9 @@ type Options struct {
 	Step func(Step)
 
 	internalPassword string
+	// patience bounds how long a start waits for an external cluster that is
+	// electing its leaders; 0: patienceWithCluster.
+	patience time.Duration
 }
 
 // Step is a place between two steps of an event's path.
@@ -81,12 +87,17 @@ type Broker struct {
 	closeFS  func() error
 
 	ingress, router, admin session
+	// publishOpts are none when embedded: the client then allocates less.
+	publishOpts []jetstream.PublishOpt
 
 	foreign atomic.Int64 // messages on our subjects that are not ours
 	warned  time.Time    // when the janitor last told of a filling store
 
 	metadataMu sync.Mutex
+
+	startMu    sync.Mutex
 	firstSinks map[string]bool
+	changes    []string
 
 	lanesMu sync.Mutex
 	lanes   map[string]*retryLedger
@@ -96,12 +107,6 @@ type Broker struct {
 	closeErr  error
 }
 
-// session is one connection.
-type session struct {
-	nc *nats.Conn
-	js jetstream.JetStream
-}
-
 // New returns a Broker that is not open yet.
 func New(o Options) *Broker {
 	o.internalPassword = randomPassword()
@@ -109,8 +114,10 @@ func New(o Options) *Broker {
 }
 
 // Open starts the embedded server, if there is to be one, connects, and makes
-// every stream. After it events can be stored. The caller must Close the
-// Broker even when Open fails.
+// every stream. After it events can be stored. On an external cluster it makes
+// nothing when all is as it should be, and needs no right to; when something is
+// missing and so is the right, it says which. The caller must Close the Broker
+// even when Open fails.
 func (b *Broker) Open(ctx context.Context) error {
 	if b.o.Config.URL == "" {
 		if err := b.openEmbedded(); err != nil {
@@ -118,13 +125,13 @@ func (b *Broker) Open(ctx context.Context) error {
 		}
 	} else {
 		b.budget = planExternal(b.o.Config)
+		b.publishOpts = []jetstream.PublishOpt{jetstream.WithRetryAttempts(0)} // publish does that itself, sooner
 	}
-	for name, s := range map[string]*session{"ingress": &b.ingress, "router": &b.router, "admin": &b.admin} {
-		nc, js, err := b.connect(name)
-		if err != nil {
-			return err
-		}
-		*s = session{nc: nc, js: js}
+	if err := b.connectAll(); err != nil {
+		return err
+	}
+	if b.embedded == nil {
+		return b.openExternal(ctx)
 	}
 	if err := b.checkServer(b.admin.nc); err != nil {
 		return err
@@ -159,19 +166,16 @@ func (b *Broker) openEmbedded() error {
 }
 
 func (b *Broker) provision(ctx context.Context) error {
-	changed, err := provision(ctx, b.admin.js, b.o, b.budget)
-	if err != nil {
-		return err
-	}
-	s, err := b.admin.js.Stream(ctx, EventsStream)
-	if err != nil {
-		return fmt.Errorf("look up stream %s: %w", EventsStream, err)
-	}
-	b.firstSinks = map[string]bool{}
-	if !anySinkRecorded(s.CachedInfo()) {
-		for _, sink := range b.o.Sinks {
-			b.firstSinks[sink] = true
+	changed := false
+	for _, want := range streamConfigs(b.o, b.budget) {
+		c, err := b.provisionStream(ctx, want)
+		if err != nil {
+			return err
 		}
+		changed = changed || c
+	}
+	if err := b.recordFirstSinks(ctx); err != nil {
+		return err
 	}
 	if changed && b.embedded != nil {
 		// The server does not sync the files that describe a new stream.
@@ -214,18 +218,28 @@ func (b *Broker) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
+// unhealthyFor is how many checks in a row, a second apart, find a frozen
+// store: the server's check gives itself 1 ms, which a starved machine can miss.
+const unhealthyFor = 3
+
 // watchHealth fails when a store is frozen: it stays so until a new server
 // opens it, so the process ends and its supervisor starts another.
 func (b *Broker) watchHealth(ctx context.Context) error {
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
+	failed := 0
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-t.C:
 		}
-		if err := b.embedded.health(); err != nil && ctx.Err() == nil {
+		err := b.embedded.health()
+		if err == nil || ctx.Err() != nil {
+			failed = 0
+			continue
+		}
+		if failed++; failed >= unhealthyFor {
 			return fmt.Errorf("event store stopped working, ending the process so that it is opened anew: %w", err)
 		}
 	}
@@ -233,7 +247,8 @@ func (b *Broker) watchHealth(ctx context.Context) error {
 
 // Health is nil while events can be stored.
 func (b *Broker) Health() error {
-	if b.ingress.nc == nil || !b.ingress.nc.IsConnected() {
+	sessions := b.opened()
+	if len(sessions) == 0 || !sessions[0].nc.IsConnected() {
 		return errors.New("not connected to NATS")
 	}
 	if b.embedded != nil {
@@ -274,7 +289,7 @@ func (b *Broker) Info() Info {
 // directory up. Everything that uses the Broker must have returned.
 func (b *Broker) Close() error {
 	b.closeOnce.Do(func() {
-		for _, s := range []session{b.ingress, b.router, b.admin} {
+		for _, s := range b.opened() {
 			closeConn(s.nc, b.o.Logger)
 		}
 		var errs []error

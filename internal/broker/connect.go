@@ -1,38 +1,51 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/penstock/penstock/config"
 )
 
 // minServer is the first NATS server with message schedules, which the
 // retries are.
 const minServer = "2.12"
 
-// connect opens one connection. Ingress, router and admin each have their own,
-// so that one's flood does not stand in another's way.
-func (b *Broker) connect(name string) (*nats.Conn, jetstream.JetStream, error) {
-	log := b.o.Logger.With("connection", name)
+// patienceWithCluster outlasts several leader elections.
+const patienceWithCluster = 30 * time.Second
+
+// ackTimeout is how long an external cluster may take to answer a publish
+// before it is sent again, under the same id: the answer of a server that died
+// never comes. It also keeps lost answers from filling the client's table.
+const ackTimeout = 2 * time.Second
+
+// connect opens one connection. Ingress, router and console each have their
+// own, so that one's flood does not stand in another's way.
+func (b *Broker) connect(role string) (session, error) {
+	log := b.o.Logger.With("connection", role)
+	probed := &probes{subjects: map[string]bool{}}
 	opts := []nats.Option{
-		nats.Name("penstock-" + name),
+		nats.Name("penstock-" + role),
 		nats.MaxReconnects(-1), nats.ReconnectWait(250 * time.Millisecond), nats.ReconnectJitter(250*time.Millisecond, time.Second),
 		// What we answered 503 for must not be sent later.
 		nats.ReconnectBufSize(-1),
-		nats.CustomInboxPrefix("_INBOX_" + name),
+		nats.CustomInboxPrefix(inboxPrefix(role)),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
 				log.Warn("nats connection lost", "err", err)
 			}
 		}),
 		nats.ReconnectHandler(func(c *nats.Conn) { log.Info("nats connection restored", "server", c.ConnectedServerName()) }),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Warn("nats error", "err", err) }),
+		nats.ErrorHandler(probed.logErrors(log)),
 	}
 	url := b.o.Config.URL
 	if b.embedded != nil {
@@ -44,14 +57,86 @@ func (b *Broker) connect(name string) (*nats.Conn, jetstream.JetStream, error) {
 	}
 	nc, err := nats.Connect(url, opts...)
 	if err != nil {
-		return nil, nil, connectError(url, err)
+		return session{}, connectError(url, err)
 	}
-	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(8192), jetstream.WithDefaultTimeout(10*time.Second))
+	jsOpts := []jetstream.JetStreamOpt{jetstream.WithPublishAsyncMaxPending(8192), jetstream.WithDefaultTimeout(10 * time.Second)}
+	if b.embedded == nil {
+		jsOpts = append(jsOpts, jetstream.WithPublishAsyncTimeout(ackTimeout))
+	}
+	js, err := jetstream.New(nc, jsOpts...)
 	if err != nil {
 		nc.Close()
-		return nil, nil, fmt.Errorf("set up JetStream client: %w", err)
+		return session{}, fmt.Errorf("set up JetStream client: %w", err)
 	}
-	return nc, js, nil
+	return session{nc: nc, js: js, role: role, probed: probed}, nil
+}
+
+// connectAll opens the connections that this process needs. What is asked of the
+// streams besides events goes over the connection of the most entitled role.
+func (b *Broker) connectAll() error {
+	has := func(role string) bool { return len(b.o.Roles) == 0 || slices.Contains(b.o.Roles, role) }
+	admin := ""
+	for _, role := range []string{config.RoleRouter, config.RoleConsole} {
+		if has(role) {
+			admin = role
+		}
+	}
+	if slices.Contains(b.o.Roles, RoleProvisioner) {
+		admin = RoleProvisioner
+	}
+	for _, c := range []struct {
+		role string
+		want bool
+		to   *session
+	}{
+		{config.RoleIngress, has(config.RoleIngress), &b.ingress},
+		{config.RoleRouter, has(config.RoleRouter), &b.router},
+		{admin, admin != "", &b.admin},
+	} {
+		if !c.want {
+			continue
+		}
+		s, err := b.connect(c.role)
+		if err != nil {
+			return err
+		}
+		*c.to = s
+	}
+	return nil
+}
+
+// opened are the sessions that this process has.
+func (b *Broker) opened() []session {
+	return slices.DeleteFunc([]session{b.ingress, b.router, b.admin}, func(s session) bool { return s.nc == nil })
+}
+
+// openExternal checks a server that is not ours, and that all we need is there
+// and allowed.
+func (b *Broker) openExternal(ctx context.Context) error {
+	for _, s := range b.opened() {
+		if err := b.checkServer(s.nc); err != nil {
+			return err
+		}
+		if err := b.checkRights(ctx, s); err != nil {
+			return err
+		}
+	}
+	patience := cmp.Or(b.o.patience, patienceWithCluster)
+	patient, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var last error
+	err := retrying(patient, b.o.Logger, "look at the streams", transient, func() error {
+		if b.admin.nc != nil {
+			last = b.provision(patient)
+		} else {
+			last = b.checkTaken(patient, b.ingress)
+		}
+		return last
+	})
+	if err != nil && patient.Err() != nil && ctx.Err() == nil {
+		return fmt.Errorf("the NATS cluster was not ready within %s: %w", patience, last)
+	}
+	return err
 }
 
 func externalOptions(o Options) []nats.Option {

@@ -69,7 +69,7 @@ type item struct {
 }
 
 func (c *consumption) setUp(ctx context.Context) error {
-	return retrying(ctx, c.log, "set up queue", func() error {
+	return retrying(ctx, c.log, "set up queue", untilProvisioned, func() error {
 		l, err := c.b.ensureConsumers(ctx, c.sub)
 		if err != nil {
 			return err
@@ -106,6 +106,9 @@ func (c *consumption) run(ctx context.Context) error {
 	touching, stopTouching := context.WithCancel(context.Background())
 	var touch sync.WaitGroup
 	touch.Go(func() { c.touch(touching) })
+	if c.b.embedded == nil {
+		touch.Go(func() { c.recount(touching) })
+	}
 
 	err := errors.Join(fetchers.Wait(), others.Wait())
 	stopTouching()
@@ -212,7 +215,7 @@ func (c *consumption) recover(ctx context.Context, lane delivery.Lane, err error
 }
 
 func (c *consumption) remake(ctx context.Context) error {
-	return retrying(ctx, c.log, "make queue again", func() error {
+	return retrying(ctx, c.log, "make queue again", untilProvisioned, func() error {
 		l, err := c.b.ensureConsumers(ctx, c.sub)
 		if err != nil {
 			return err
@@ -235,16 +238,16 @@ func (c *consumption) remake(ctx context.Context) error {
 	})
 }
 
-// retrying does f until it succeeds or ctx is done. An asset that is somebody
-// else's is no reason to try again.
-func retrying(ctx context.Context, log *slog.Logger, what string, f func() error) error {
+// retrying does f until it succeeds, ctx is done, or again says of its error
+// that trying again is no use: an asset that is somebody else's stays so.
+func retrying(ctx context.Context, log *slog.Logger, what string, again func(error) bool, f func() error) error {
 	wait := fetchBackoff()
 	for {
 		err := f()
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
-		if !transient(err) {
+		if !again(err) {
 			return err
 		}
 		d := wait.NextBackOff()
@@ -255,11 +258,19 @@ func retrying(ctx context.Context, log *slog.Logger, what string, f func() error
 	}
 }
 
+// untilProvisioned is transient for a running process: what is missing may be
+// provisioned while it runs, and its other sinks go on.
+func untilProvisioned(err error) bool { return transient(err) || errors.Is(err, errNotProvisioned) }
+
+// codeNoPeers is JetStream's "no suitable peers for placement": of a cluster
+// that is starting, not all nodes are there yet.
+const codeNoPeers jetstream.ErrorCode = 10005
+
 // transient reports that the server may answer otherwise a little later.
 func transient(err error) bool {
 	var api *jetstream.APIError
 	if errors.As(err, &api) {
-		return api.Code >= 500
+		return api.Code >= 500 || api.ErrorCode == codeNoPeers
 	}
 	for _, e := range []error{context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrConnectionReconnecting,
 		nats.ErrDisconnected, nats.ErrReconnectBufExceeded, jetstream.ErrJetStreamNotEnabled, jetstream.ErrNoStreamResponse} {
@@ -300,5 +311,25 @@ func (c *consumption) touch(ctx context.Context) {
 			_ = it.msg.InProgress()
 		}
 		c.mu.Unlock()
+	}
+}
+
+// recountEvery is how often what waits for a retry is counted anew.
+const recountEvery = 30 * time.Second
+
+// recount corrects the ledger, for a retry that this process scheduled may be
+// settled by another.
+func (c *consumption) recount(ctx context.Context) {
+	t := time.NewTicker(recountEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+		if err := c.b.countRetries(ctx, c.sub.Sink); err != nil && ctx.Err() == nil {
+			c.log.Warn("retries not counted, trying again", "err", err, "in", recountEvery)
+		}
 	}
 }

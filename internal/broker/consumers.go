@@ -63,6 +63,9 @@ func (b *Broker) ensureMain(ctx context.Context, s delivery.Subscription) (jetst
 	}
 	c, err := b.admin.js.Consumer(ctx, EventsStream, cfg.Durable)
 	if err == nil {
+		if err := b.correctRecord(ctx, s.Sink, c.CachedInfo().Config.OptStartSeq); err != nil {
+			return nil, err
+		}
 		if cfg.Metadata, err = b.coverMetadata(ctx, c.CachedInfo(), filtersOf(cfg)); err != nil {
 			return nil, err
 		}
@@ -75,7 +78,7 @@ func (b *Broker) ensureMain(ctx context.Context, s delivery.Subscription) (jetst
 	if err != nil {
 		return nil, err
 	}
-	if known {
+	if known && !b.isFirst(s.Sink) {
 		b.o.Logger.Warn("the queue of a known sink is gone; delivering again from where the sink began",
 			"sink", s.Sink, "from_sequence", start)
 	}
@@ -115,7 +118,7 @@ func (b *Broker) ensureConsumer(ctx context.Context, stream string, want jetstre
 	want.Metadata = metadata
 	c, err := js.Consumer(ctx, stream, want.Durable)
 	if errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return js.CreateConsumer(ctx, stream, want)
+		c, err = b.createConsumer(ctx, stream, want)
 	}
 	if err != nil {
 		return nil, err
@@ -134,7 +137,39 @@ func (b *Broker) ensureConsumer(ctx context.Context, stream string, want jetstre
 		next.AckWait == have.AckWait && next.MaxDeliver == have.MaxDeliver && next.MaxAckPending == have.MaxAckPending {
 		return c, nil
 	}
-	return js.UpdateConsumer(ctx, stream, next)
+	if err := b.admin.need(ctx, createSubject(stream, next), fmt.Sprintf("consumer %s on stream %s differs from the configuration", want.Durable, stream)); err != nil {
+		return nil, err
+	}
+	if c, err = js.UpdateConsumer(ctx, stream, next); err == nil {
+		b.changed("updated consumer " + want.Durable + " on stream " + stream)
+	}
+	return c, err
+}
+
+// createConsumer makes a consumer, or returns the one that another process has
+// made in the meantime.
+func (b *Broker) createConsumer(ctx context.Context, stream string, want jetstream.ConsumerConfig) (jetstream.Consumer, error) {
+	if err := b.admin.need(ctx, createSubject(stream, want), fmt.Sprintf("consumer %s on stream %s does not exist", want.Durable, stream)); err != nil {
+		return nil, err
+	}
+	c, err := b.admin.js.CreateConsumer(ctx, stream, want)
+	switch apiCode(err) {
+	case jetstream.JSErrCodeConsumerExists, jetstream.JSErrCodeConsumerAlreadyExists, jetstream.JSErrCodeConsumerNameExists:
+		return b.admin.js.Consumer(ctx, stream, want.Durable)
+	}
+	if err == nil {
+		b.changed("made consumer " + want.Durable + " on stream " + stream)
+	}
+	return c, err
+}
+
+// createSubject is where the request for a consumer goes.
+func createSubject(stream string, c jetstream.ConsumerConfig) string {
+	s := api + "CONSUMER.CREATE." + stream + "." + c.Durable
+	if c.FilterSubject != "" && len(c.FilterSubjects) == 0 {
+		s += "." + c.FilterSubject
+	}
+	return s
 }
 
 // startSequence is where the sink begins. known reports that the stream has
@@ -154,29 +189,101 @@ func (b *Broker) startSequence(ctx context.Context, s delivery.Subscription) (se
 		}
 		return max(seq, 1), true, nil
 	}
-	seq, err = b.newStart(ctx, stream, info, s)
+	seq, err = b.newStart(ctx, info, s)
 	if err != nil {
 		return 0, false, err
 	}
-	if err := b.setMetadata(ctx, map[string]string{startKeyPrefix + s.Sink: strconv.FormatUint(seq, 10)}); err != nil {
-		return 0, false, fmt.Errorf("record start of sink %s: %w", s.Sink, err)
-	}
-	return seq, false, nil
+	return seq, false, b.record(ctx, map[string]uint64{s.Sink: seq})
 }
 
-func (b *Broker) newStart(ctx context.Context, stream jetstream.Stream, info *jetstream.StreamInfo, s delivery.Subscription) (uint64, error) {
+// correctRecord makes sure that a sink's record is there and is no later than
+// where its queue began: of two processes that record at the same time, one
+// can undo what the other did.
+func (b *Broker) correctRecord(ctx context.Context, sink string, start uint64) error {
+	b.startMu.Lock()
+	defer b.startMu.Unlock()
+	s, err := b.admin.js.Stream(ctx, EventsStream)
+	if err != nil {
+		return err
+	}
+	cfg := s.CachedInfo().Config
+	seq, err := strconv.ParseUint(cfg.Metadata[startKeyPrefix+sink], 10, 64)
+	if err == nil && seq <= max(start, 1) {
+		return nil
+	}
+	return b.record(ctx, map[string]uint64{sink: max(start, 1)})
+}
+
+// record keeps where sinks begin.
+func (b *Broker) record(ctx context.Context, starts map[string]uint64) error {
+	sinks := slices.Sorted(maps.Keys(starts))
+	what := fmt.Sprintf("stream %s has no record of where sink %s begins", EventsStream, strings.Join(sinks, ", "))
+	if err := b.admin.need(ctx, api+"STREAM.UPDATE."+EventsStream, what); err != nil {
+		return err
+	}
+	values := map[string]string{}
+	for sink, seq := range starts {
+		values[startKeyPrefix+sink] = strconv.FormatUint(seq, 10)
+	}
+	if err := b.setMetadata(ctx, values); err != nil {
+		return fmt.Errorf("record start of sink %s: %w", strings.Join(sinks, ", "), err)
+	}
+	return nil
+}
+
+// recordFirstSinks makes what the stream holds the first sinks' to have: it
+// came before anybody could read it. All are recorded at once, so that no other
+// process takes the rest of them for new.
+func (b *Broker) recordFirstSinks(ctx context.Context) error {
+	s, err := b.admin.js.Stream(ctx, EventsStream)
+	if err != nil {
+		return fmt.Errorf("look up stream %s: %w", EventsStream, err)
+	}
+	info := s.CachedInfo()
+	b.startMu.Lock()
+	defer b.startMu.Unlock()
+	b.firstSinks = map[string]bool{}
+	if anySinkRecorded(info) || len(b.o.Sinks) == 0 {
+		return nil
+	}
+	starts := map[string]uint64{}
+	for _, sink := range b.o.Sinks {
+		b.firstSinks[sink], starts[sink] = true, 1
+	}
+	return b.record(ctx, starts)
+}
+
+func (b *Broker) isFirst(sink string) bool {
+	b.startMu.Lock()
+	defer b.startMu.Unlock()
+	return b.firstSinks[sink]
+}
+
+// changed remembers what was made or updated.
+func (b *Broker) changed(what string) {
+	b.startMu.Lock()
+	defer b.startMu.Unlock()
+	b.changes = append(b.changes, what)
+}
+
+// Changes are what Open and Prepare have made or updated, for people, in order.
+func (b *Broker) Changes() []string {
+	b.startMu.Lock()
+	defer b.startMu.Unlock()
+	return slices.Clone(b.changes)
+}
+
+func (b *Broker) newStart(ctx context.Context, info *jetstream.StreamInfo, s delivery.Subscription) (uint64, error) {
 	start, now := s.Start, info.State.LastSeq+1
 	switch {
-	case start.Beginning || b.firstSinks[s.Sink]:
-		// Nobody had read this stream when we opened it: what it holds came
-		// before its first sinks were set up, and is theirs to have.
+	case start.Beginning:
 		return 1, nil
 	case start.Since > 0:
-		return seqAt(ctx, stream, info, time.Now().Add(-start.Since))
+		return b.seqAt(ctx, info, time.Now().Add(-start.Since))
 	case start.At.IsZero():
 		return now, nil
 	}
-	return seqAt(ctx, stream, info, start.At)
+	return b.seqAt(ctx, info, start.At)
 }
 
 // anySinkRecorded reports that the stream has had a sink before.

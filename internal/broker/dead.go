@@ -16,6 +16,17 @@ import (
 // DeadLetters returns the dead letters that f selects, oldest first, without
 // bodies, and whether there may be more after the last one.
 func (b *Broker) DeadLetters(ctx context.Context, f delivery.DeadFilter) (letters []delivery.DeadLetter, more bool, err error) {
+	patient, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
+	// A cluster that elects a leader does not answer for some seconds.
+	err = retrying(patient, b.o.Logger, "list dead letters", transient, func() error {
+		letters, more, err = b.deadLetters(ctx, f)
+		return err
+	})
+	return letters, more, err
+}
+
+func (b *Broker) deadLetters(ctx context.Context, f delivery.DeadFilter) (letters []delivery.DeadLetter, more bool, err error) {
 	stream, err := b.admin.js.Stream(ctx, deadStream)
 	if err != nil {
 		return nil, false, fmt.Errorf("look up stream %s: %w", deadStream, err)

@@ -57,11 +57,11 @@ func (b *Broker) tidy(ctx context.Context, now time.Time) error {
 		return nil
 	}
 	b.warnFilling(info, now)
-	upTo, err := b.expired(ctx, stream, info, now)
+	upTo, err := b.expired(ctx, info, now)
 	if err != nil {
 		return err
 	}
-	pressed, err := b.pressed(ctx, stream, info, now)
+	pressed, err := b.pressed(ctx, info, now)
 	if err != nil {
 		return err
 	}
@@ -100,12 +100,12 @@ func (b *Broker) warnFilling(info *jetstream.StreamInfo, now time.Time) {
 
 // expired returns the first sequence that is still within the retention, after
 // having dead-lettered what a sink has not had of the older ones; 0 for none.
-func (b *Broker) expired(ctx context.Context, stream jetstream.Stream, info *jetstream.StreamInfo, now time.Time) (uint64, error) {
+func (b *Broker) expired(ctx context.Context, info *jetstream.StreamInfo, now time.Time) (uint64, error) {
 	cutoff := now.Add(-b.o.Config.Retention)
 	if !info.State.FirstTime.Before(cutoff) {
 		return 0, nil
 	}
-	upTo, err := seqAt(ctx, stream, info, cutoff)
+	upTo, err := b.seqAt(ctx, info, cutoff)
 	if err != nil {
 		return 0, err
 	}
@@ -125,7 +125,7 @@ func (b *Broker) expired(ctx context.Context, stream jetstream.Stream, info *jet
 
 // pressed returns the sequence before which events should go to make room, 0
 // for none.
-func (b *Broker) pressed(ctx context.Context, stream jetstream.Stream, info *jetstream.StreamInfo, now time.Time) (uint64, error) {
+func (b *Broker) pressed(ctx context.Context, info *jetstream.StreamInfo, now time.Time) (uint64, error) {
 	st, limit := info.State, float64(info.Config.MaxBytes)
 	used := float64(st.Bytes)
 	if limit <= 0 || used < pressureAt*limit {
@@ -136,41 +136,43 @@ func (b *Broker) pressed(ctx context.Context, stream jetstream.Stream, info *jet
 	if used >= squeezeAt*limit {
 		return upTo, nil
 	}
-	known, err := seqAt(ctx, stream, info, now.Add(-b.o.Config.DedupeWindow))
+	known, err := b.seqAt(ctx, info, now.Add(-b.o.Config.DedupeWindow))
 	return min(upTo, known), err
 }
 
 // seqAt is the sequence of the first event stored at or after t, or the one
 // after the last.
-func seqAt(ctx context.Context, stream jetstream.Stream, info *jetstream.StreamInfo, t time.Time) (uint64, error) {
+func (b *Broker) seqAt(ctx context.Context, info *jetstream.StreamInfo, t time.Time) (uint64, error) {
 	if !info.State.FirstTime.Before(t) {
 		return info.State.FirstSeq, nil
 	}
 	if info.State.LastTime.Before(t) {
 		return info.State.LastSeq + 1, nil
 	}
-	c, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &t, HeadersOnly: true,
-	})
-	if err != nil {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	fail := func(err error) (uint64, error) {
 		return 0, fmt.Errorf("find the first event since %s: %w", t.Format(time.RFC3339), err)
 	}
-	batch, err := c.Fetch(1, jetstream.FetchMaxWait(2*time.Second))
+	// The client has no call for this; a consumer made for it would need the
+	// right to make consumers.
+	req := fmt.Appendf(nil, `{"start_time":%q,"next_by_subj":">"}`, t.UTC().Format(time.RFC3339Nano))
+	m, err := b.admin.nc.RequestWithContext(ctx, api+"DIRECT.GET."+EventsStream, req)
 	if err != nil {
-		return 0, fmt.Errorf("find the first event since %s: %w", t.Format(time.RFC3339), err)
+		return fail(err)
 	}
-	m, ok := <-batch.Messages()
-	if !ok {
-		if err := batch.Error(); err != nil {
-			return 0, fmt.Errorf("find the first event since %s: %w", t.Format(time.RFC3339), err)
-		}
+	switch status := m.Header.Get("Status"); status {
+	case "":
+	case "404":
 		return info.State.LastSeq + 1, nil
+	default:
+		return fail(fmt.Errorf("%s %s", status, m.Header.Get("Description")))
 	}
-	md, err := m.Metadata()
+	seq, err := strconv.ParseUint(m.Header.Get(jetstream.SequenceHeader), 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("read message metadata: %w", err)
+		return fail(err)
 	}
-	return md.Sequence.Stream, nil
+	return seq, nil
 }
 
 // floor is the sequence up to which every configured sink has settled.

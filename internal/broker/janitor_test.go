@@ -141,7 +141,7 @@ func TestYoungIdsAreKeptUntilSqueezed(t *testing.T) {
 	} {
 		info := *s.CachedInfo()
 		info.Config.MaxBytes = int64(float64(info.State.Bytes) / tt.share)
-		got, err := b.pressed(t.Context(), s, &info, tt.now)
+		got, err := b.pressed(t.Context(), &info, tt.now)
 		if err != nil || (got > 1) != tt.purge {
 			t.Errorf("%s: pressed = %d, %v; want to purge: %t", name, got, err, tt.purge)
 		}
@@ -162,6 +162,38 @@ func TestConsumerFloor(t *testing.T) {
 	} {
 		if got := consumerFloor(&tt.info, 100); got != tt.want {
 			t.Errorf("%s: floor %d, want %d", name, got, tt.want)
+		}
+	}
+}
+
+func TestSeqAt(t *testing.T) {
+	t.Parallel()
+	b := open(t, testOptions(t, t.TempDir()))
+	publishAll(t, b, 1, 3)
+	between := time.Now()
+	publishAll(t, b, 4, 5)
+	s, err := b.admin.js.Stream(t.Context(), EventsStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// One that is gone does not stand in the way of the next.
+	if err := s.DeleteMsg(t.Context(), 4); err != nil {
+		t.Fatal(err)
+	}
+	info, err := s.Info(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		at   time.Time
+		want uint64
+	}{
+		"before the first": {between.Add(-time.Hour), 1},
+		"between":          {between, 5},
+		"after the last":   {time.Now(), 6},
+	} {
+		if got, err := b.seqAt(t.Context(), info, tt.at); err != nil || got != tt.want {
+			t.Errorf("%s: seqAt = %d, %v; want %d", name, got, err, tt.want)
 		}
 	}
 }

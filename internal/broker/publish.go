@@ -24,6 +24,13 @@ const (
 	codeDupInProcess   jetstream.ErrorCode = 10158 // the same id is being stored right now
 )
 
+// publishTimeout bounds how long a publish is tried; it outlasts a leader
+// election. publishAgain is the pause before the next try.
+const (
+	publishTimeout = 10 * time.Second
+	publishAgain   = 100 * time.Millisecond
+)
+
 // Publish stores e and returns once it is safe at the configured durability.
 // Its errors wrap those of package event.
 func (b *Broker) Publish(ctx context.Context, e event.Event) (event.Receipt, error) {
@@ -41,7 +48,7 @@ func (b *Broker) Publish(ctx context.Context, e event.Event) (event.Receipt, err
 // store publishes m and waits until it is stored at the configured durability.
 // A duplicate waits too: the first copy may not be on disk yet.
 func (b *Broker) store(ctx context.Context, js jetstream.JetStream, m *nats.Msg) (*jetstream.PubAck, error) {
-	ack, err := publish(ctx, js, m)
+	ack, err := b.publish(ctx, js, m)
 	if err != nil {
 		return nil, publishError(err)
 	}
@@ -53,30 +60,54 @@ func (b *Broker) store(ctx context.Context, js jetstream.JetStream, m *nats.Msg)
 }
 
 // publish sends m and waits for the stream's answer. It does not use
-// js.Publish, whose bookkeeping per call costs a third of the throughput.
-func publish(ctx context.Context, js jetstream.JetStream, m *nats.Msg) (*jetstream.PubAck, error) {
+// js.Publish, whose bookkeeping per call costs a third of the throughput. What
+// a cluster answers while it elects a leader is no answer: m is sent again,
+// until ctx is done or publishTimeout is over. Every message we store has an id
+// or a subject of its own, so that one sent twice is stored once.
+func (b *Broker) publish(ctx context.Context, js jetstream.JetStream, m *nats.Msg) (*jetstream.PubAck, error) {
+	var until time.Time
 	for {
-		f, err := js.PublishMsgAsync(m)
-		if err != nil {
+		ack, err := b.publishOnce(ctx, js, m)
+		if err == nil || ctx.Err() != nil || !askAgain(err) {
+			return ack, err
+		}
+		now := time.Now()
+		if until.IsZero() {
+			until = now.Add(publishTimeout)
+		}
+		if now.After(until) || pause(ctx, publishAgain) != nil {
 			return nil, err
 		}
-		select {
-		case ack := <-f.Ok():
-			return ack, nil
-		case err := <-f.Err():
-			if apiCode(err) != codeDupInProcess {
-				return nil, err
-			}
-			// The first copy is on its way through the cluster; ask again until
-			// it has arrived or failed.
-			if err := pause(ctx, 100*time.Millisecond); err != nil {
-				return nil, err
-			}
-			m.Reply = ""
-		case <-ctx.Done():
-			return nil, ctx.Err()
+		m.Reply = ""
+	}
+}
+
+func (b *Broker) publishOnce(ctx context.Context, js jetstream.JetStream, m *nats.Msg) (*jetstream.PubAck, error) {
+	f, err := js.PublishMsgAsync(m, b.publishOpts...)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case ack := <-f.Ok():
+		return ack, nil
+	case err := <-f.Err():
+		return nil, err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// askAgain reports that err says nothing about the message: there is no leader
+// or no connection at the moment, its answer was lost with a server, or the
+// first copy is still on its way through the cluster.
+func askAgain(err error) bool {
+	for _, e := range []error{jetstream.ErrNoStreamResponse, jetstream.ErrAsyncPublishTimeout,
+		nats.ErrDisconnected, nats.ErrReconnectBufExceeded, nats.ErrConnectionReconnecting} {
+		if errors.Is(err, e) {
+			return true
 		}
 	}
+	return apiCode(err) == codeDupInProcess
 }
 
 // pause waits d or until ctx is done.

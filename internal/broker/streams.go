@@ -15,14 +15,19 @@ import (
 // codeOverlap is JetStream's "subjects overlap with an existing stream".
 const codeOverlap jetstream.ErrorCode = 10065
 
-// eventSubjects are the subjects of the events stream. A stream cannot take
-// ">", so it lists every first token an event can have.
+// eventSubjects are the subjects of the events stream.
 func eventSubjects(o Options) []string {
+	return subjectsOf(slices.Concat(o.Roots, o.Config.ExtraRoots), o.Prefixes)
+}
+
+// subjectsOf lists every first token an event can have, since a stream cannot
+// take ">".
+func subjectsOf(roots, prefixes []string) []string {
 	set := map[string]bool{"unknown.>": true}
-	for _, r := range slices.Concat(o.Roots, o.Config.ExtraRoots) {
+	for _, r := range roots {
 		set[r], set[r+".>"] = true, true
 	}
-	for _, p := range o.Prefixes {
+	for _, p := range prefixes {
 		set[p+".>"] = true
 	}
 	return sortedKeys(set)
@@ -70,26 +75,24 @@ func streamConfigs(o Options, b budget) []jetstream.StreamConfig {
 	}
 }
 
-// provision makes every stream, or brings an existing one of ours in line, in
+// provisionStream makes a stream, or brings an existing one of ours in line, in
 // place: what is stored stays. It reports whether anything was changed.
-func provision(ctx context.Context, js jetstream.JetStream, o Options, b budget) (changed bool, err error) {
-	for _, want := range streamConfigs(o, b) {
-		c, err := provisionStream(ctx, js, want)
-		if err != nil {
-			return changed, err
-		}
-		changed = changed || c
-	}
-	return changed, nil
-}
-
-func provisionStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) (bool, error) {
+func (b *Broker) provisionStream(ctx context.Context, want jetstream.StreamConfig) (bool, error) {
+	js := b.admin.js
 	s, err := js.Stream(ctx, want.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		if _, err := js.CreateStream(ctx, want); err != nil {
+		if err := b.admin.need(ctx, api+"STREAM.CREATE."+want.Name, "stream "+want.Name+" does not exist"); err != nil {
+			return false, err
+		}
+		_, err = js.CreateStream(ctx, want)
+		if err == nil {
+			b.changed("made stream " + want.Name)
+			return true, nil
+		}
+		if !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 			return false, createError(ctx, js, want, err)
 		}
-		return true, nil
+		s, err = js.Stream(ctx, want.Name) // another process was faster
 	}
 	if err != nil {
 		return false, fmt.Errorf("look up stream %s: %w", want.Name, err)
@@ -99,29 +102,46 @@ func provisionStream(ctx context.Context, js jetstream.JetStream, want jetstream
 		return false, fmt.Errorf("stream %s was not made by Penstock and is left alone; give Penstock a NATS account of its own, or rename that stream", want.Name)
 	}
 	next, diff := reconcile(have, want)
-	if !diff {
+	if len(diff) == 0 {
 		return false, nil
+	}
+	what := fmt.Sprintf("stream %s differs from the configuration in %s", want.Name, strings.Join(diff, ", "))
+	if err := b.admin.need(ctx, api+"STREAM.UPDATE."+want.Name, what); err != nil {
+		return false, err
 	}
 	if _, err := js.UpdateStream(ctx, next); err != nil {
 		return false, createError(ctx, js, next, err)
 	}
+	b.changed("updated stream " + want.Name + " (" + strings.Join(diff, ", ") + ")")
 	return true, nil
 }
 
-// reconcile returns have with what we decide set as in want. Subjects are only
-// ever added: one that went would orphan the events on it.
-func reconcile(have, want jetstream.StreamConfig) (jetstream.StreamConfig, bool) {
-	next := have
+// reconcile returns have with what we decide set as in want, and the names of
+// what differs. Subjects are only ever added: one that went would orphan the
+// events on it.
+func reconcile(have, want jetstream.StreamConfig) (next jetstream.StreamConfig, diff []string) {
+	next = have
 	set := map[string]bool{}
 	for _, s := range slices.Concat(have.Subjects, want.Subjects) {
 		set[s] = true
 	}
 	next.Subjects = sortedKeys(set)
 	next.MaxBytes, next.Duplicates, next.Replicas, next.MaxAge = want.MaxBytes, want.Duplicates, want.Replicas, want.MaxAge
-	haveSubjects := slices.Sorted(slices.Values(have.Subjects))
-	same := slices.Equal(haveSubjects, next.Subjects) && normBytes(have.MaxBytes) == normBytes(next.MaxBytes) &&
-		have.Duplicates == next.Duplicates && max(have.Replicas, 1) == max(next.Replicas, 1) && have.MaxAge == next.MaxAge
-	return next, !same
+	for _, f := range []struct {
+		name string
+		same bool
+	}{
+		{"subjects", slices.Equal(slices.Sorted(slices.Values(have.Subjects)), next.Subjects)},
+		{"bytes", normBytes(have.MaxBytes) == normBytes(next.MaxBytes)},
+		{"dedupe window", have.Duplicates == next.Duplicates},
+		{"replicas", max(have.Replicas, 1) == max(next.Replicas, 1)},
+		{"age", have.MaxAge == next.MaxAge},
+	} {
+		if !f.same {
+			diff = append(diff, f.name)
+		}
+	}
+	return next, diff
 }
 
 // normBytes: the server says -1 where we say 0, no limit.

@@ -39,34 +39,12 @@ func isLoopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// readerPermissions lets a user subscribe to event subjects, and read the
-// events stream through consumers of its own. Our own consumers are denied by
-// name: whoever could fetch from one of them or delete it would lose a sink's
-// events.
+// readerPermissions are the rights of a reader as the server takes them.
 func readerPermissions(o Options) *server.Permissions {
-	const api, s = "$JS.API.", EventsStream
-	allow := []string{
-		api + "INFO", api + "STREAM.INFO." + s, api + "STREAM.NAMES", api + "STREAM.LIST",
-		api + "CONSUMER.CREATE." + s + ".>", api + "CONSUMER.DURABLE.CREATE." + s + ".>",
-		api + "CONSUMER.INFO." + s + ".*", api + "CONSUMER.DELETE." + s + ".*",
-		api + "CONSUMER.NAMES." + s, api + "CONSUMER.LIST." + s,
-		api + "CONSUMER.MSG.NEXT." + s + ".*",
-		api + "DIRECT.GET." + s, api + "DIRECT.GET." + s + ".>",
-		"$JS.ACK." + s + ".>", "$JS.ACK.*.*." + s + ".>", "$JS.FC." + s + ".>",
-	}
-	var deny []string
-	for _, sink := range o.Sinks {
-		c := sinkConsumerPrefix + sink
-		deny = append(deny,
-			api+"CONSUMER.CREATE."+s+"."+c, api+"CONSUMER.CREATE."+s+"."+c+".>",
-			api+"CONSUMER.DURABLE.CREATE."+s+"."+c, api+"CONSUMER.DELETE."+s+"."+c,
-			api+"CONSUMER.MSG.NEXT."+s+"."+c,
-			"$JS.ACK."+s+"."+c+".>", "$JS.ACK.*.*."+s+"."+c+".>")
-	}
-	subscribe := append([]string{"_INBOX.>"}, eventSubjects(o)...)
+	r := Permissions(RoleReader, slices.Concat(o.Roots, o.Config.ExtraRoots), o.Prefixes, o.Sinks)
 	return &server.Permissions{
-		Publish:   &server.SubjectPermission{Allow: allow, Deny: deny},
-		Subscribe: &server.SubjectPermission{Allow: slices.Clip(subscribe)},
+		Publish:   &server.SubjectPermission{Allow: subjects(r.Publish), Deny: subjects(r.Deny)},
+		Subscribe: &server.SubjectPermission{Allow: subjects(r.Subscribe)},
 	}
 }
 

@@ -1,0 +1,65 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/penstock/penstock/config"
+	"github.com/penstock/penstock/internal/broker"
+	"github.com/penstock/penstock/internal/clickfunnels"
+	"github.com/penstock/penstock/internal/delivery"
+	"github.com/penstock/penstock/router"
+)
+
+// RoleProvisioner is the role for which a configuration is loaded that is only
+// to be provisioned: nothing of its sources and sinks needs to be resolved.
+const RoleProvisioner = broker.RoleProvisioner
+
+// errEmbedded is returned when there is no NATS to provision.
+var errEmbedded = errors.New("broker.url is not set: the queue runs inside `penstock serve`, which makes all it needs by itself")
+
+// ProvisionOptions are the credentials with which to provision, instead of
+// those that the configuration gives to the running roles.
+type ProvisionOptions struct {
+	CredsFile, NKeyFile string
+	Logger              *slog.Logger
+}
+
+// Provision makes or updates every stream and every sink's queues that c needs
+// on its external NATS, and returns what it changed. Events that are stored and
+// the positions of queues stay. It may run while Penstock does.
+func Provision(ctx context.Context, c *config.Config, o ProvisionOptions) (changes []string, err error) {
+	if c.Broker.URL == "" {
+		return nil, errEmbedded
+	}
+	if o.CredsFile != "" || o.NKeyFile != "" {
+		c.Broker.CredsFile, c.Broker.NKeyFile = o.CredsFile, o.NKeyFile
+	}
+	table, err := router.Compile(c)
+	if err != nil {
+		return nil, err
+	}
+	a := &App{config: c, o: Options{Roles: []string{RoleProvisioner}}, log: o.Logger}
+	if a.log == nil {
+		a.log = slog.New(slog.DiscardHandler)
+	}
+	b := broker.New(a.brokerOptions(clickfunnels.NewCatalog()))
+	defer func() { err = errors.Join(err, b.Close()) }()
+	if err := b.Open(ctx); err != nil {
+		return nil, err
+	}
+	var subs []delivery.Subscription
+	for _, s := range c.Sinks {
+		subs = append(subs, delivery.Subscription{Sink: s.Name, Filters: table.Filters(s.Name), Start: delivery.Start(s.Start)})
+	}
+	err = b.Prepare(ctx, subs)
+	return b.Changes(), err
+}
+
+// NATSRights are what the NATS user of a role may do under c; see
+// broker.PermissionRoles.
+func NATSRights(c *config.Config, role string) (broker.Rights, error) {
+	a := &App{config: c, log: slog.New(slog.DiscardHandler)}
+	return a.brokerOptions(clickfunnels.NewCatalog()).RoleRights(role)
+}
