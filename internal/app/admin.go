@@ -34,6 +34,7 @@ func (a *App) buildAdmin(catalog *clickfunnels.Catalog) error {
 	a.console, err = console.New(console.Options{
 		Addr: a.config.Server.Admin, Token: a.config.Server.AdminToken, Dead: a.broker,
 		Sinks: a.sinkStatus, Status: a.status, Outstanding: a.broker.Outstanding,
+		Events:  &history{app: a},
 		Metrics: a.telemetry.Handler(), Logger: a.log.With("part", "console"),
 	})
 	return err
@@ -73,6 +74,9 @@ func (a *App) attempted(o router.Observation) {
 		}
 		a.telemetry.Attempt(o.Sink, string(class), o.Verdict.Action.String(), o.Took)
 	}
+	if !a.o.NoRecords {
+		a.record(&o)
+	}
 	if a.o.Attempted != nil {
 		a.o.Attempted(o)
 	}
@@ -90,6 +94,7 @@ func (a *App) snapshot() telemetry.Snapshot {
 	s := telemetry.Snapshot{
 		StreamEvents: int64(st.Events), StreamBytes: st.Bytes, StreamLimit: st.Limit,
 		Foreign: st.Foreign, Syncs: st.Syncs, SyncWaiters: st.SyncWaiters,
+		RecordsDropped: a.broker.RecordsDropped(),
 	}
 	for _, w := range a.workers() {
 		name, state := w.Sink().Name, w.State()

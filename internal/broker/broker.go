@@ -80,9 +80,11 @@ type Broker struct {
 	syncer   *syncer
 	closeFS  func() error
 
-	ingress, router, admin session
+	ingress, router, admin, records session
 
-	foreign atomic.Int64 // messages on our subjects that are not ours
+	foreign  atomic.Int64 // messages on our subjects that are not ours
+	recorder *recorder
+	erased   erasures
 
 	startMu    sync.Mutex
 	firstSinks map[string]bool
@@ -104,7 +106,7 @@ type session struct {
 // New returns a Broker that is not open yet.
 func New(o Options) *Broker {
 	o.internalPassword = randomPassword()
-	return &Broker{o: o, lanes: map[string]*retryLedger{}}
+	return &Broker{o: o, lanes: map[string]*retryLedger{}, recorder: newRecorder(o.Logger)}
 }
 
 // Open starts the embedded server, if there is to be one, connects, and makes
@@ -118,13 +120,14 @@ func (b *Broker) Open(ctx context.Context) error {
 	} else {
 		b.budget = planExternal(b.o.Config)
 	}
-	for name, s := range map[string]*session{"ingress": &b.ingress, "router": &b.router, "admin": &b.admin} {
+	for name, s := range map[string]*session{"ingress": &b.ingress, "router": &b.router, "admin": &b.admin, "records": &b.records} {
 		nc, js, err := b.connect(name)
 		if err != nil {
 			return err
 		}
 		*s = session{nc: nc, js: js}
 	}
+	b.recorder.js = b.records.js
 	if err := b.checkServer(b.admin.nc); err != nil {
 		return err
 	}
@@ -273,7 +276,7 @@ func (b *Broker) Info() Info {
 // directory up. Everything that uses the Broker must have returned.
 func (b *Broker) Close() error {
 	b.closeOnce.Do(func() {
-		for _, s := range []session{b.ingress, b.router, b.admin} {
+		for _, s := range []session{b.ingress, b.router, b.records, b.admin} {
 			closeConn(s.nc, b.o.Logger)
 		}
 		var errs []error

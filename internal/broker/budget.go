@@ -14,13 +14,15 @@ const (
 	minMaxBytes  = 32 << 20  // below this, auto gives up
 	maxDeadBytes = 1 << 30   // dead letters
 	minDeadBytes = 16 << 20  //
+	maxRecords   = 1 << 30   // attempt records
+	minRecords   = 8 << 20   //
 	retryBytes   = 512 << 20 // waiting retries of one sink, counted in memory
 	minRetry     = 64 << 20  // what a start needs for retries
 )
 
 // budget is how the disk is shared between the streams, in bytes.
 type budget struct {
-	events, dead int64
+	events, dead, records int64
 	// store is the sum, with an allowance for retries: the server's limit.
 	store int64
 }
@@ -44,20 +46,22 @@ func planEmbedded(c config.Broker, sinks int) (budget, error) {
 			return budget{}, fmt.Errorf("only %s is free for data directory %s; at least %s is needed: free some, or set broker.data_dir to another disk", size(room), c.DataDir, size(2*minMaxBytes))
 		}
 	}
-	b.dead = deadBytes(b.events)
+	b.dead, b.records = deadBytes(b.events), recordBytes(b.events)
 	retry := min(max(minRetry, room/4), int64(max(sinks, 1))*retryBytes)
-	b.store = b.events + b.dead + retry
-	if c.MaxBytes != 0 && b.events+b.dead+minRetry > room {
-		return budget{}, fmt.Errorf("broker.max_bytes %s, with %s for dead letters and at least %s for retries, needs more than the %s free for %s; set it to %s or less", size(b.events), size(b.dead), size(minRetry), size(room), c.DataDir, size(largestEvents(room)))
+	b.store = b.events + b.dead + b.records + retry
+	if c.MaxBytes != 0 && b.events+b.dead+b.records+minRetry > room {
+		return budget{}, fmt.Errorf("broker.max_bytes %s, with %s for dead letters, %s for attempt records and at least %s for retries, needs more than the %s free for %s; set it to %s or less", size(b.events), size(b.dead), size(b.records), size(minRetry), size(room), c.DataDir, size(largestEvents(room)))
 	}
 	return b, nil
 }
 
 func deadBytes(events int64) int64 { return min(maxDeadBytes, max(minDeadBytes, events/10)) }
 
+func recordBytes(events int64) int64 { return min(maxRecords, max(minRecords, events/10)) }
+
 // largestEvents is the largest broker.max_bytes that fits into room, rounded down.
 func largestEvents(room int64) int64 {
-	return max(0, min((room-minRetry)*10/11, room-minRetry-minDeadBytes)) >> 20 << 20
+	return max(0, min((room-minRetry)*10/12, room-minRetry-minDeadBytes-minRecords)) >> 20 << 20
 }
 
 // planExternal has no disk to look at: the cluster's limits are its operator's.
@@ -66,7 +70,7 @@ func planExternal(c config.Broker) budget {
 	if events == 0 {
 		events = autoMaxBytes
 	}
-	return budget{events: events, dead: deadBytes(events)}
+	return budget{events: events, dead: deadBytes(events), records: recordBytes(events)}
 }
 
 func dirSize(dir string) (int64, error) {

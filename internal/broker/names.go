@@ -12,6 +12,7 @@ const (
 	EventsStream = "PENSTOCK_EVENTS"
 	retryStream  = "PENSTOCK_RETRY"
 	deadStream   = "PENSTOCK_DEAD"
+	recordStream = "PENSTOCK_ATTEMPTS"
 )
 
 // Subjects of our own streams. None of them is ever made from a request.
@@ -19,6 +20,7 @@ const (
 	retryAtPrefix  = "penstock.retry.at."
 	retryDuePrefix = "penstock.retry.due."
 	deadPrefix     = "penstock.dead."
+	recordPrefix   = "penstock.attempts."
 )
 
 // Consumer names. A sink's name is unique, so its consumers' are.

@@ -60,6 +60,13 @@ func streamConfigs(o Options, b budget) []jetstream.StreamConfig {
 			Discard: jetstream.DiscardNew, MaxBytes: b.dead, MaxAge: 30 * 24 * time.Hour,
 			Duplicates: 24 * time.Hour, Replicas: o.Config.Replicas, AllowDirect: true, Metadata: meta(),
 		},
+		{
+			Name: recordStream, Description: "Penstock: what was tried, in batches of records",
+			// One subject a sink: the server keeps every subject in memory.
+			Subjects: []string{recordPrefix + "*"}, Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage,
+			Discard: jetstream.DiscardOld, MaxBytes: b.records, MaxAge: recordAge,
+			Duplicates: 2 * time.Minute, Replicas: o.Config.Replicas, AllowDirect: true, Metadata: meta(),
+		},
 	}
 }
 
