@@ -216,18 +216,27 @@ func (b *Broker) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
+// frozenAfter is how many checks in a row must fail: the server waits only a
+// millisecond for itself, so on a busy machine one may fail for nothing.
+const frozenAfter = 3
+
 // watchHealth fails when a store is frozen: it stays so until a new server
 // opens it, so the process ends and its supervisor starts another.
 func (b *Broker) watchHealth(ctx context.Context) error {
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
-	for {
+	for failed := 0; ; {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-t.C:
 		}
-		if err := b.embedded.health(); err != nil && ctx.Err() == nil {
+		err := b.embedded.health()
+		if err == nil {
+			failed = 0
+			continue
+		}
+		if failed++; failed >= frozenAfter && ctx.Err() == nil {
 			return fmt.Errorf("event store stopped working, ending the process so that it is opened anew: %w", err)
 		}
 	}

@@ -143,20 +143,23 @@ func TestSearchOverManyEvents(t *testing.T) {
 	o := testOptions(t, t.TempDir())
 	o.Config.MaxBytes = 256 << 20
 	b := open(t, o)
-	const n = 100_000
+	n := 100_000
+	if raceEnabled {
+		n = 10_000 // the detector makes it slow, and there is nothing to time
+	}
 	publishMany(t, b, n)
 	start := time.Now()
 	calls := 0
-	found, err := b.Search(t.Context(), time.Now().Add(-time.Hour), Find{ID: "ID77777"}, func(done, total uint64) {
-		if calls++; done > total || total != n {
+	found, err := b.Search(t.Context(), time.Now().Add(-time.Hour), Find{ID: "ID7777"}, func(done, total uint64) {
+		if calls++; done > total || total != uint64(n) {
 			t.Errorf("searched %d of %d, want at most %d of that", done, total, n)
 		}
 	})
 	took := time.Since(start)
-	if err != nil || len(found) != 1 || found[0].Seq != 77777 || found[0].Body != nil || calls == 0 {
+	if err != nil || len(found) != 1 || found[0].Seq != 7777 || found[0].Body != nil || calls == 0 {
 		t.Fatalf("Search = %+v, %v after %d calls of progress", found, err, calls)
 	}
-	t.Logf("searched %d events by id in %s, %.1f s per million", n, took.Round(time.Millisecond), took.Seconds()*1e6/n)
+	t.Logf("searched %d events by id in %s, %.1f s per million", n, took.Round(time.Millisecond), took.Seconds()*1e6/float64(n))
 }
 
 // publishMany stores n events as fast as the server takes them.
@@ -171,14 +174,15 @@ func publishMany(t *testing.T, b *Broker, n int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		last = f
+		if last = f; i%2000 != 0 && i != n {
+			continue
+		}
+		select {
+		case <-last.Ok():
+		case err := <-last.Err():
+			t.Fatal(err)
+		}
 	}
-	select {
-	case <-last.Ok():
-	case err := <-last.Err():
-		t.Fatal(err)
-	}
-	<-b.ingress.js.PublishAsyncComplete()
 }
 
 func BenchmarkRecord(b *testing.B) {
