@@ -32,6 +32,7 @@ func arms() []arm {
 		{"accept interval", accept("interval")},
 		{"accept power", accept("power")},
 		{"deliver 1 sink", deliver(1)},
+		{"deliver 1 sink, no records", deliver(1, noRecordsVariable+"=1")},
 		{"deliver 8 sinks", deliver(8)},
 		{"accept process, 500/s", paced},
 	}, isolationArms()...)
@@ -73,8 +74,8 @@ func paced(ctx context.Context, o options, round int) (sample, error) {
 }
 
 // deliver measures the whole path at durability power: the clock stops when
-// every sink has had every event.
-func deliver(sinks int) func(context.Context, options, int) (sample, error) {
+// every sink has had every event. env is the server's.
+func deliver(sinks int, env ...string) func(context.Context, options, int) (sample, error) {
 	return func(ctx context.Context, o options, round int) (sample, error) {
 		r, err := start("receiver")
 		if err != nil {
@@ -85,7 +86,7 @@ func deliver(sinks int) func(context.Context, options, int) (sample, error) {
 		for i := range urls {
 			urls[i] = fmt.Sprintf("http://%s/sink%d", r.addr, i)
 		}
-		c, cleanup, err := startPenstock("power", urls)
+		c, cleanup, err := startPenstock("power", urls, env...)
 		if err != nil {
 			return sample{}, err
 		}
@@ -160,12 +161,12 @@ func measure(c *child, load func() (result, error)) (sample, error) {
 }
 
 // startPenstock runs Penstock on a fresh data directory.
-func startPenstock(durability string, urls []string) (*child, func(), error) {
+func startPenstock(durability string, urls []string, env ...string) (*child, func(), error) {
 	dir, err := os.MkdirTemp("", "penstock-bench-")
 	if err != nil {
 		return nil, nil, err
 	}
-	c, err := start("penstock", configVariable+"="+configuration(dir, durability, urls))
+	c, err := start("penstock", append(env, configVariable+"="+configuration(dir, durability, urls))...)
 	if err != nil {
 		_ = os.RemoveAll(dir)
 		return nil, nil, err

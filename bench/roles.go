@@ -25,6 +25,10 @@ const roleVariable = "PENSTOCK_BENCH_ROLE"
 // configVariable holds the configuration of the role "penstock".
 const configVariable = "PENSTOCK_BENCH_CONFIG"
 
+// noRecordsVariable, when set, makes the role "penstock" keep no records of
+// attempts, to see what they cost.
+const noRecordsVariable = "PENSTOCK_BENCH_NO_RECORDS"
+
 // profileVariable names the file for a CPU profile of the role "penstock".
 const profileVariable = "PENSTOCK_BENCH_PROFILE"
 
@@ -88,7 +92,7 @@ func penstock(ctx context.Context) error {
 	if fatal := ms.Fatal(); len(fatal) > 0 {
 		return fatal
 	}
-	a, err := app.New(c, app.Options{Version: "bench"})
+	a, err := app.New(c, app.Options{Version: "bench", NoRecords: os.Getenv(noRecordsVariable) != ""})
 	if err != nil {
 		return err
 	}

@@ -36,31 +36,43 @@ type Observation struct {
 	Event event.Event
 	// Decision says by which route; zero for a replay and when none wants it.
 	Decision Decision
+	// Rules is the version of the routes in force when the attempt began.
+	Rules string
 	// History is what came before.
 	History delivery.History
 	// Start is when the attempt began and Took how long it took; zero when
 	// none was made (Skip).
 	Start time.Time
 	Took  time.Duration
+	// Timings say where the time went, as far as the sink measures it.
+	Timings delivery.Timings
 	// Err is what the attempt ended with.
 	Err error
 	// Verdict is Defer for an attempt that our own shutdown cut off.
 	Verdict delivery.Verdict
 }
 
+// tried is what is known of an attempt besides its end.
+type tried struct {
+	decision Decision
+	rules    string
+	start    time.Time       // zero: none was made
+	trace    *delivery.Trace // nil: nobody wants to know
+}
+
 // settled tells everybody concerned of a verdict and returns it.
-func (w *Worker) settled(a *delivery.Attempt, d Decision, start time.Time, err error, v delivery.Verdict) delivery.Verdict {
+func (w *Worker) settled(a *delivery.Attempt, t tried, err error, v delivery.Verdict) delivery.Verdict {
 	var took time.Duration
-	if !start.IsZero() {
-		took = time.Since(start)
+	if !t.start.IsZero() {
+		took = time.Since(t.start)
 	}
 	if w.observe != nil {
 		w.observe(Observation{
-			Sink: w.sink.Name, Lane: a.Lane, Event: a.Event, Decision: d, History: a.History,
-			Start: start, Took: took, Err: err, Verdict: v,
+			Sink: w.sink.Name, Lane: a.Lane, Event: a.Event, Decision: t.decision, Rules: t.rules, History: a.History,
+			Start: t.start, Took: took, Timings: t.trace.Timings(), Err: err, Verdict: v,
 		})
 	}
-	w.logAttempt(a, d, took, v)
+	w.logAttempt(a, t.decision, took, v)
 	return v
 }
 

@@ -30,6 +30,7 @@ type Table struct {
 	prefixes []string
 	root     node
 	cache    cache[choices]
+	version  string
 }
 
 // route is one rule. What it asks beyond its patterns is asked of the routes
@@ -85,6 +86,7 @@ func Compile(c *config.Config) (*Table, error) {
 	if mistakes = append(mistakes, wrong...); len(mistakes) > 0 {
 		return nil, mistakes
 	}
+	t.version = version(c)
 	return t, nil
 }
 

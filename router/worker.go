@@ -129,31 +129,31 @@ func (w *Worker) Return(n int) { w.gate.release(n) }
 
 // Handle implements delivery.Handler.
 func (w *Worker) Handle(ctx context.Context, a delivery.Attempt) delivery.Verdict {
-	var d Decision
+	table := w.table()
+	t := tried{rules: table.Version()}
 	if a.Origin == "" {
-		if d = w.match(&a); a.Early || !d.Wanted() {
+		if t.decision = w.match(table, &a); a.Early || !t.decision.Wanted() {
 			w.gate.release(1)
-			return w.settled(&a, d, time.Time{}, nil, delivery.Verdict{Action: delivery.Skip})
+			return w.settled(&a, t, nil, delivery.Verdict{Action: delivery.Skip})
 		}
 	}
 	epoch, ok := w.gate.begin(ctx)
 	if !ok {
 		return delivery.Verdict{}
 	}
-	start := time.Now()
-	err := w.attempt(ctx, &a)
+	t.start = time.Now()
+	err := w.attempt(ctx, &a, &t)
 	if err != nil && ctx.Err() != nil {
 		w.gate.finish(epoch, silent, 0, "")
-		return w.settled(&a, d, start, err, delivery.Verdict{})
+		return w.settled(&a, t, err, delivery.Verdict{})
 	}
 	v := w.policy.Judge(err, a.History, time.Now())
 	w.gate.finish(epoch, outcomeOf(v), v.Delay, v.Reason)
-	return w.settled(&a, d, start, err, v)
+	return w.settled(&a, t, err, v)
 }
 
-// match asks the current table whether the sink gets the event.
-func (w *Worker) match(a *delivery.Attempt) Decision {
-	t := w.table()
+// match asks the table whether the sink gets the event.
+func (w *Worker) match(t *Table, a *delivery.Attempt) Decision {
 	b := w.bound.Load()
 	if b == nil || b.table != t {
 		b = &binding{table: t, sink: -1}
@@ -169,7 +169,7 @@ func (w *Worker) match(a *delivery.Attempt) Decision {
 }
 
 // attempt hands the event to the sink, within the sink's timeout.
-func (w *Worker) attempt(parent context.Context, a *delivery.Attempt) (err error) {
+func (w *Worker) attempt(parent context.Context, a *delivery.Attempt, t *tried) (err error) {
 	ctx, cancel := context.WithTimeout(parent, w.sink.Timeout)
 	defer cancel()
 	defer func() {
@@ -177,7 +177,12 @@ func (w *Worker) attempt(parent context.Context, a *delivery.Attempt) (err error
 			err = w.panicked(r)
 		}
 	}()
-	err = w.deliver.Deliver(ctx, a.Event)
+	if w.observe != nil {
+		t.trace = delivery.NewTrace(ctx)
+		err = w.deliver.Deliver(t.trace, a.Event)
+	} else {
+		err = w.deliver.Deliver(ctx, a.Event)
+	}
 	if err != nil && ctx.Err() != nil && parent.Err() == nil && timedOut(err) {
 		return &delivery.Error{Class: delivery.Failed, Err: &timeoutError{after: w.sink.Timeout, cause: err}}
 	}

@@ -48,7 +48,7 @@ func newTransport(g Guard, control func(network, address string, c syscall.RawCo
 			if err := g.CheckHost(host); err != nil {
 				return nil, err
 			}
-			return dialer.DialContext(ctx, network, address)
+			return dialTraced(ctx, dialer, network, address)
 		},
 		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout: 10 * time.Second,
@@ -117,10 +117,15 @@ func (c *client) send(ctx context.Context, header http.Header, data []byte) erro
 	start := time.Now()
 	reqCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	trace := delivery.TraceOf(ctx)
+	if trace != nil && c.request.URL.Scheme == "https" {
+		reqCtx = traceTLS(reqCtx, trace)
+	}
 	resp, err := c.transport.RoundTrip(c.newRequest(reqCtx, header, data))
 	if err != nil {
 		return c.noAnswer(ctx, start, err)
 	}
+	trace.Answered(time.Since(start))
 	defer resp.Body.Close()
 	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
 		// The receiver has the event, whatever becomes of the rest.

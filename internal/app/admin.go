@@ -35,7 +35,7 @@ func (a *App) buildAdmin(catalog *clickfunnels.Catalog) error {
 	a.console, err = console.New(console.Options{
 		Addr: a.config.Server.Admin, Token: a.config.Server.AdminToken, Dead: a.broker,
 		Sinks: a.sinkStatus, Status: a.status, Outstanding: a.bypassing, Replays: a.replays,
-		Rejected: rejectedStore{a.broker, a}, Control: sinkControl{a.broker, a},
+		Rejected: rejectedStore{a.broker, a}, Control: sinkControl{a.broker, a}, Events: &history{app: a},
 		Metrics: a.telemetry.Handler(), Logger: a.log.With("part", "console"),
 	})
 	return err
@@ -78,6 +78,9 @@ func (a *App) attempted(o router.Observation) {
 	if m := a.meters[o.Sink]; m != nil && o.Verdict.Action == delivery.Done {
 		m.add(time.Now())
 	}
+	if !a.o.NoRecords {
+		a.record(&o)
+	}
 	if a.o.Attempted != nil {
 		a.o.Attempted(o)
 	}
@@ -95,6 +98,7 @@ func (a *App) snapshot() telemetry.Snapshot {
 	s := telemetry.Snapshot{
 		StreamEvents: int64(st.Events), StreamBytes: st.Bytes, StreamLimit: st.Limit,
 		Foreign: st.Foreign, Syncs: st.Syncs, SyncWaiters: st.SyncWaiters,
+		RecordsDropped: a.broker.RecordsDropped(),
 	}
 	for _, w := range a.workers() {
 		name, state := w.Sink().Name, w.State()

@@ -50,6 +50,8 @@ type Options struct {
 	// request, on the goroutine that made it; nil: nobody.
 	Attempted func(router.Observation)
 	Requested func(ingress.Request)
+	// NoRecords leaves out the records of attempts; to measure what they cost.
+	NoRecords bool
 
 	// step is for the crash test.
 	step func(broker.Step)
@@ -112,7 +114,8 @@ func (a *App) brokerOptions(catalog *clickfunnels.Catalog) broker.Options {
 	c := a.config
 	o := broker.Options{
 		Config: c.Broker, Roles: a.o.Roles, MaxBody: int64(c.Server.MaxBody),
-		DrainTimeout: c.Server.ShutdownTimeout / 2, Logger: a.log.With("part", "broker"), Step: a.o.step,
+		DrainTimeout: c.Server.ShutdownTimeout/2 - c.Server.ShutdownTimeout/20, // the rest is for the records of attempts
+		Logger:       a.log.With("part", "broker"), Step: a.o.step,
 	}
 	for _, s := range c.Sources {
 		if s.SubjectPrefix == "" {
@@ -235,12 +238,15 @@ func (a *App) Run(ctx context.Context) error {
 	defer fail(nil)
 	s := &stages{fail: fail}
 	s.start("event store", a.broker.Run)
-	s.start("replays", a.replays.Run)
 	if a.console != nil {
+		s.start("replays", a.replays.Run)
 		s.start("admin API", a.console.Run)
 	}
-	s.start("pauses", a.pauses.run)
+	if a.router != nil && !a.o.NoRecords {
+		s.start("attempt records", a.broker.RunRecords)
+	}
 	if a.router != nil {
+		s.start("pauses", a.pauses.run)
 		s.start("router", func(ctx context.Context) error { return a.router.Run(ctx, a.broker) })
 	}
 	if a.ingress != nil {

@@ -15,7 +15,6 @@ import (
 	"github.com/penstock/penstock/ingress"
 	"github.com/penstock/penstock/internal/broker"
 	"github.com/penstock/penstock/internal/clickfunnels"
-	"github.com/penstock/penstock/internal/console"
 	"github.com/penstock/penstock/internal/event"
 	"github.com/penstock/penstock/internal/telemetry"
 )
@@ -257,14 +256,4 @@ func TestKeepingDoesNotBlock(t *testing.T) {
 	if r.bytes.Load() != 0 || len(r.queue) != 0 {
 		t.Errorf("%d bytes in %d requests are left", r.bytes.Load(), len(r.queue))
 	}
-}
-
-// client is one of the admin API.
-func (p *process) client() *console.Client {
-	p.t.Helper()
-	c, err := console.NewClient("http://"+p.AdminAddr().String(), "", nil)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return c
 }

@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
@@ -86,12 +87,14 @@ type Broker struct {
 	syncer   *syncer
 	closeFS  func() error
 
-	ingress, router, admin session
+	ingress, router, admin, records session
 	// publishOpts are none when embedded: the client then allocates less.
 	publishOpts []jetstream.PublishOpt
 
-	foreign atomic.Int64 // messages on our subjects that are not ours
-	warned  time.Time    // when the janitor last told of a filling store
+	foreign  atomic.Int64 // messages on our subjects that are not ours
+	warned   time.Time    // when the janitor last told of a filling store
+	recorder *recorder
+	erased   erasures
 
 	metadataMu sync.Mutex
 
@@ -110,7 +113,7 @@ type Broker struct {
 // New returns a Broker that is not open yet.
 func New(o Options) *Broker {
 	o.internalPassword = randomPassword()
-	return &Broker{o: o, lanes: map[string]*retryLedger{}}
+	return &Broker{o: o, lanes: map[string]*retryLedger{}, recorder: newRecorder(o.Logger)}
 }
 
 // Open starts the embedded server, if there is to be one, connects, and makes
@@ -129,6 +132,9 @@ func (b *Broker) Open(ctx context.Context) error {
 	}
 	if err := b.connectAll(); err != nil {
 		return err
+	}
+	b.recorder.publish = func(ctx context.Context, m *nats.Msg) (*jetstream.PubAck, error) {
+		return b.publish(ctx, b.records.js, m)
 	}
 	if b.embedded == nil {
 		return b.openExternal(ctx)

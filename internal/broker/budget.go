@@ -15,6 +15,8 @@ const (
 	minMaxBytes  = 32 << 20  // below this, auto gives up
 	maxDeadBytes = 1 << 30   // dead letters
 	minDeadBytes = 16 << 20  //
+	maxRecords   = 1 << 30   // attempt records
+	minRecords   = 8 << 20   //
 	retryBytes   = 512 << 20 // waiting retries of one sink, counted in memory
 	minRetry     = 64 << 20  // what a start needs for retries
 	// maxRejectedBytes bounds the requests that failed verification.
@@ -24,7 +26,7 @@ const (
 
 // budget is how the disk is shared between the streams, in bytes.
 type budget struct {
-	events, dead, rejected int64
+	events, dead, rejected, records int64
 	// store is the sum, with an allowance for retries: the server's limit.
 	store int64
 }
@@ -48,25 +50,35 @@ func planEmbedded(c config.Broker, sinks int) (budget, error) {
 			return budget{}, fmt.Errorf("only %s is free for data directory %s; at least %s is needed: free some, or set broker.data_dir to another disk", size(room), c.DataDir, size(2*minMaxBytes))
 		}
 	}
-	b.dead, b.rejected = deadBytes(b.events), rejectedBytes(b.events)
+	b.dead, b.rejected, b.records = deadBytes(b.events), rejectedBytes(b.events), recordBytes(b.events)
 	retry := min(max(minRetry, room/4), int64(max(sinks, 1))*retryBytes)
-	b.store = b.events + b.dead + b.rejected + retry + jobBytes
-	if c.MaxBytes != 0 && b.events+b.dead+b.rejected+minRetry > room {
-		return budget{}, fmt.Errorf("broker.max_bytes %s, with %s for dead letters, %s for rejected requests and at least %s for retries, needs more than the %s free for %s; set it to %s or less", size(b.events), size(b.dead), size(b.rejected), size(minRetry), size(room), c.DataDir, size(largestEvents(room)))
+	b.store = b.events + b.besides() + retry
+	if c.MaxBytes != 0 && b.events+b.besides()+minRetry > room {
+		return budget{}, fmt.Errorf("broker.max_bytes %s, with %s for dead letters, rejected requests and records, and at least %s for retries, needs more than the %s free for %s; set it to %s or less", size(b.events), size(b.besides()), size(minRetry), size(room), c.DataDir, size(largestEvents(room)))
 	}
 	return b, nil
 }
 
 func deadBytes(events int64) int64 { return min(maxDeadBytes, max(minDeadBytes, events/10)) }
 
+func recordBytes(events int64) int64 { return min(maxRecords, max(minRecords, events/10)) }
+
 // rejectedBytes is less than maxRejectedBytes only for a small store.
 func rejectedBytes(events int64) int64 {
 	return min(maxRejectedBytes, max(minRejectedBytes, events/4))
 }
 
+// besides is what all streams but those of events and retries may hold.
+func (b budget) besides() int64 { return b.dead + b.rejected + b.records + jobBytes }
+
+// budgetFor is the budget of every stream around the given bytes of events.
+func budgetFor(events int64) budget {
+	return budget{events: events, dead: deadBytes(events), rejected: rejectedBytes(events), records: recordBytes(events)}
+}
+
 // largestEvents is the largest broker.max_bytes that fits into room, rounded down.
 func largestEvents(room int64) int64 {
-	fits := func(events int64) bool { return events+deadBytes(events)+rejectedBytes(events)+minRetry <= room }
+	fits := func(events int64) bool { return events+budgetFor(events).besides()+minRetry <= room }
 	const step = 1 << 20
 	n := sort.Search(int(max(0, room)/step), func(i int) bool { return !fits(int64(i+1) * step) })
 	return int64(n) * step
@@ -78,7 +90,7 @@ func planExternal(c config.Broker) budget {
 	if events == 0 {
 		events = autoMaxBytes
 	}
-	return budget{events: events, dead: deadBytes(events), rejected: rejectedBytes(events)}
+	return budgetFor(events)
 }
 
 func dirSize(dir string) (int64, error) {

@@ -91,6 +91,7 @@ func (b *Broker) connectAll() error {
 	}{
 		{config.RoleIngress, has(config.RoleIngress), &b.ingress},
 		{config.RoleRouter, has(config.RoleRouter), &b.router},
+		{config.RoleRouter, has(config.RoleRouter), &b.records}, // so that records stand in nobody's way
 		{admin, admin != "", &b.admin},
 	} {
 		if !c.want {
@@ -107,7 +108,7 @@ func (b *Broker) connectAll() error {
 
 // opened are the sessions that this process has.
 func (b *Broker) opened() []session {
-	return slices.DeleteFunc([]session{b.ingress, b.router, b.admin}, func(s session) bool { return s.nc == nil })
+	return slices.DeleteFunc([]session{b.ingress, b.router, b.records, b.admin}, func(s session) bool { return s.nc == nil })
 }
 
 // openExternal checks a server that is not ours, and that all we need is there

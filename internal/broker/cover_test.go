@@ -35,8 +35,8 @@ func TestIntersect(t *testing.T) {
 	}
 }
 
-// start is the cover of a consumer whose filters were never changed.
-func start(filters ...string) cover {
+// coverFrom is the cover of a consumer whose filters were never changed.
+func coverFrom(filters ...string) cover {
 	c, err := coverOf(jetstream.ConsumerConfig{FilterSubjects: filters})
 	if err != nil {
 		panic(err)
@@ -70,7 +70,7 @@ func TestCoverChanges(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := start(tt.from...)
+			c := coverFrom(tt.from...)
 			for _, s := range tt.steps {
 				c = c.change(s.filters, s.next, s.settled)
 			}
@@ -89,7 +89,7 @@ func TestCoverChanges(t *testing.T) {
 // gives up precision rather than events.
 func TestCoverIsBounded(t *testing.T) {
 	t.Parallel()
-	c := start("a.>")
+	c := coverFrom("a.>")
 	for n := range uint64(300) {
 		filters := []string{fmt.Sprintf("*.t%d.>", n), fmt.Sprintf("a.*.u%d.>", n), "a.>", "b.*", fmt.Sprintf("*.*.v%d", n)}
 		c = c.change(filters, 10*n+10, 1)

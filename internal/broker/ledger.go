@@ -85,6 +85,13 @@ func (l *retryLedger) settled(it *item) {
 	t.add(-1, len(it.attempt.Event.Body))
 }
 
+// erased takes out a delivery that was erased while it waited.
+func (l *retryLedger) erased(a *delivery.Attempt, size int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.of(a.Origin).add(-1, size)
+}
+
 // ledger returns the sink's ledger, an empty one at first.
 func (b *Broker) ledger(sink string) *retryLedger {
 	b.lanesMu.Lock()

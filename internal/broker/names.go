@@ -15,6 +15,7 @@ const (
 	// rejectedStream is a ring: what is old makes room for what is new.
 	rejectedStream = "PENSTOCK_REJECTED"
 	jobsStream     = "PENSTOCK_JOBS"
+	recordStream   = "PENSTOCK_ATTEMPTS"
 )
 
 // Subjects of our own streams. None of them is ever made from a request.
@@ -24,6 +25,7 @@ const (
 	deadPrefix     = "penstock.dead."
 	rejectedPrefix = "penstock.rejected."
 	jobPrefix      = "penstock.jobs."
+	recordPrefix   = "penstock.attempts."
 )
 
 // Consumer names. A sink's name is unique, so its consumers' are.

@@ -42,11 +42,14 @@ func Permissions(role string, roots, prefixes, sinks []string) Rights {
 	subjects := subjectsOf(roots, prefixes)
 	switch role {
 	case config.RoleIngress:
-		return Rights{Publish: rights("store events", subjects...), Subscribe: inbox(role)}
+		return Rights{
+			Publish:   slices.Concat(rights("store events", subjects...), rights("keep requests that failed verification", rejectedPrefix+"*")),
+			Subscribe: inbox(role),
+		}
 	case config.RoleRouter:
 		return Rights{Publish: routerRights(sinks), Subscribe: inbox(role)}
 	case config.RoleConsole:
-		return Rights{Publish: consoleRights(sinks), Subscribe: inbox(role)}
+		return Rights{Publish: consoleRights(), Subscribe: inbox(role)}
 	case RoleProvisioner:
 		return Rights{Publish: provisionerRights(), Subscribe: inbox(role)}
 	case RoleReader:
@@ -78,8 +81,24 @@ func eachSink(sinks []string, before, after string) []string {
 	return out
 }
 
+// ourStreams are all streams, in the order in which they are made.
+func ourStreams() []string {
+	return []string{EventsStream, retryStream, deadStream, rejectedStream, jobsStream, recordStream}
+}
+
 func streamRights() []Right {
-	return rights("see how the streams stand", api+"STREAM.INFO."+EventsStream, api+"STREAM.INFO."+retryStream, api+"STREAM.INFO."+deadStream)
+	var out []Right
+	for _, s := range ourStreams() {
+		out = append(out, Right{Subject: api + "STREAM.INFO." + s, Why: "see how the streams stand"})
+	}
+	return out
+}
+
+// readRights let a role read a stream through short-lived consumers, and by
+// sequence.
+func readRights(why, stream string) []Right {
+	return rights(why, api+"CONSUMER.CREATE."+stream+".>", api+"CONSUMER.INFO."+stream+".*", api+"CONSUMER.MSG.NEXT."+stream+".*",
+		api+"CONSUMER.DELETE."+stream+".*", api+"DIRECT.GET."+stream, api+"DIRECT.GET."+stream+".>")
 }
 
 func routerRights(sinks []string) []Right {
@@ -92,25 +111,37 @@ func routerRights(sinks []string) []Right {
 		rights("schedule retries", retryAtPrefix+"*.*"),
 		rights("know a retry that is scheduled already", api+"DIRECT.GET."+r+".>"),
 		rights("store dead letters", deadPrefix+">"),
+		rights("record attempts", recordPrefix+"*"),
+		rights("report the queues of removed sinks", api+"CONSUMER.LIST."+e, api+"CONSUMER.LIST."+r),
 		rights("find the first event since a time", api+"DIRECT.GET."+e),
 		rights("purge what has outlived broker.retention", api+"STREAM.PURGE."+e),
 	)
 }
 
-func consoleRights(sinks []string) []Right {
-	const d = deadStream
+// consoleRights are those of whoever acts for a person: it may read, replay,
+// pause, prune and erase, and store no event.
+func consoleRights() []Right {
+	const e, r, d, j = EventsStream, retryStream, deadStream, jobsStream
 	return slices.Concat(streamRights(),
-		rights("see how the sinks' queues stand", eachSink(sinks, api+"CONSUMER.INFO."+EventsStream+".", "")...),
-		rights("list dead letters", api+"CONSUMER.CREATE."+d+".>", api+"CONSUMER.INFO."+d+".*", api+"CONSUMER.MSG.NEXT."+d+".*", api+"CONSUMER.DELETE."+d+".*"),
-		rights("read one dead letter", api+"DIRECT.GET."+d),
-		rights("delete a dead letter that was retried or dropped", api+"STREAM.MSG.DELETE."+d),
-		rights("retry a dead letter", retryDuePrefix+"*"),
+		readRights("read events, and see how the sinks' queues stand", e),
+		rights("see what waits for a retry", api+"CONSUMER.INFO."+r+".*", api+"DIRECT.GET."+r, api+"DIRECT.GET."+r+".>"),
+		readRights("read dead letters", d),
+		readRights("read attempts", recordStream),
+		readRights("read requests that failed verification", rejectedStream),
+		readRights("read how far replays are", j),
+		rights("retry a dead letter, replay an event", retryDuePrefix+"*"),
+		rights("keep how far a replay is", jobPrefix+"*"),
+		rights("delete what was retried, dropped, accepted or erased", api+"STREAM.MSG.DELETE."+d, api+"STREAM.MSG.DELETE."+rejectedStream,
+			api+"STREAM.MSG.DELETE."+e, api+"STREAM.MSG.DELETE."+r, api+"STREAM.MSG.DELETE."+recordStream),
+		rights("record what was erased", recordPrefix+"*"),
+		rights("pause a sink", api+"STREAM.UPDATE."+e),
+		rights("prune a removed sink", api+"CONSUMER.LIST."+e, api+"CONSUMER.LIST."+r, api+"CONSUMER.DELETE."+r+".*", api+"STREAM.PURGE."+r),
 	)
 }
 
 func provisionerRights() []Right {
 	var streams []Right
-	for _, s := range []string{EventsStream, retryStream, deadStream} {
+	for _, s := range ourStreams() {
 		streams = append(streams, rights("make and update stream "+s, api+"STREAM.CREATE."+s, api+"STREAM.UPDATE."+s)...)
 	}
 	return slices.Concat(streamRights(), streams,

@@ -46,7 +46,7 @@ func (b *Broker) KeepRejected(ctx context.Context, r event.Rejected) (kept bool,
 			h.set(hdrRequestPrefix+name, oneLine(values[0]))
 		}
 	}
-	ack, err := b.store(ctx, b.admin.js, &nats.Msg{Subject: rejectedPrefix + r.Source, Header: h.h, Data: r.Body})
+	ack, err := b.store(ctx, b.ingress.js, &nats.Msg{Subject: rejectedPrefix + r.Source, Header: h.h, Data: r.Body})
 	if err != nil {
 		return false, fmt.Errorf("keep rejected request: %w", err)
 	}

@@ -54,6 +54,11 @@ func (c *consumption) one(ctx, attempts context.Context, it *item) {
 		c.ack(it)
 		return
 	}
+	if c.b.erased.has(it.attempt.Event.Seq, it.attempt.Event.ID) {
+		c.h.Return(1)
+		c.ack(it)
+		return
+	}
 	c.b.step(StepFetched)
 	it.began = time.Now()
 	v := c.h.Handle(attempts, it.attempt)
@@ -107,6 +112,10 @@ func (c *consumption) settle(ctx context.Context, it *item, v delivery.Verdict) 
 		if next.First.IsZero() {
 			next.First = it.began
 		}
+	}
+	if c.b.erased.has(next.Event.Seq, next.Event.ID) && v.Action != delivery.Done {
+		// Erased while it was attempted: what would be stored now would bring it back.
+		v.Action = delivery.Skip
 	}
 	switch v.Action {
 	case delivery.Done, delivery.Skip:

@@ -72,6 +72,13 @@ func streamConfigs(o Options, b budget) []jetstream.StreamConfig {
 			Replicas: o.Config.Replicas, AllowDirect: true, Metadata: meta(),
 		},
 		jobsConfig(o.Config),
+		{
+			Name: recordStream, Description: "Penstock: what was tried, in batches of records",
+			// One subject a sink: the server keeps every subject in memory.
+			Subjects: []string{recordPrefix + "*"}, Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage,
+			Discard: jetstream.DiscardOld, MaxBytes: b.records, MaxAge: recordAge,
+			Duplicates: 2 * time.Minute, Replicas: o.Config.Replicas, AllowDirect: true, Metadata: meta(),
+		},
 	}
 }
 

@@ -43,12 +43,12 @@ func (b *Broker) EventRange(ctx context.Context, since, until time.Time) (from, 
 	info := s.CachedInfo()
 	from, to = info.State.FirstSeq, info.State.LastSeq
 	if !since.IsZero() {
-		if from, err = seqAt(ctx, s, info, since); err != nil {
+		if from, err = b.seqAt(ctx, info, since); err != nil {
 			return 0, 0, err
 		}
 	}
 	if !until.IsZero() {
-		before, err := seqAt(ctx, s, info, until)
+		before, err := b.seqAt(ctx, info, until)
 		if err != nil {
 			return 0, 0, err
 		}

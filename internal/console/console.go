@@ -60,6 +60,8 @@ type Options struct {
 	// loopback address.
 	Token config.Secret
 	Dead  DeadLetters
+	// Events tells of events; nil: their addresses do not exist.
+	Events Events
 	// Sinks and Status answer within a few seconds and may be called concurrently.
 	Sinks  func(context.Context) ([]SinkStatus, error)
 	Status func(context.Context) (Status, error)
@@ -105,8 +107,10 @@ type Server struct {
 	guard    guard
 	slots    chan struct{} // one for every request that is answered
 	bulk     chan struct{} // only one bulk request runs at a time
-	refusals seldom
-	fresh    httpconn.Fresh
+	// searching: only one search runs at a time.
+	searching chan struct{}
+	refusals  seldom
+	fresh     httpconn.Fresh
 
 	// stopping ends bulk requests at their next step, lifetime every request.
 	stopping chan struct{}
@@ -125,7 +129,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		o: o, log: o.Logger, guard: newGuard(o.Addr, o.Token),
-		slots: make(chan struct{}, o.MaxConcurrent), bulk: make(chan struct{}, 1),
+		slots: make(chan struct{}, o.MaxConcurrent), bulk: make(chan struct{}, 1), searching: make(chan struct{}, 1),
 		stopping: make(chan struct{}),
 	}
 	s.lifetime, s.cut = context.WithCancel(context.Background())

@@ -46,6 +46,7 @@ func (s *Server) newRoutes() *echo.Echo {
 	api := e.Group("/api/v1")
 	api.GET("/status", s.handle(s.status))
 	api.GET("/sinks", s.handle(s.sinks))
+	s.eventRoutes(api)
 	api.GET("/dead", s.handle(s.listDead))
 	api.GET("/dead/:seq", s.handle(s.showDead))
 	api.POST("/dead/:seq/retry", s.change(s.retryDead))
@@ -132,6 +133,7 @@ func try(ctx context.Context, c echo.Context, h handler) (answer any, err error)
 // asRefusal gives an error of what is behind us its status.
 func asRefusal(err error) *refusal {
 	var no *refusal
+	var pattern *PatternError
 	switch {
 	case errors.As(err, &no):
 		return no
@@ -143,6 +145,10 @@ func asRefusal(err error) *refusal {
 		return refuse(http.StatusNotFound, oneLine(err.Error()), "list what there is with penstock sinks ls")
 	case errors.Is(err, delivery.ErrSinkInUse):
 		return refuse(http.StatusConflict, oneLine(err.Error()), "remove it from the configuration and restart first")
+	case errors.Is(err, delivery.ErrNoEvent):
+		return noEvent(err)
+	case errors.As(err, &pattern):
+		return refuse(http.StatusBadRequest, oneLine(err.Error()), "write a subject such as orders.invoice.paid, with * for one token and > for the rest")
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		no = refuse(http.StatusServiceUnavailable, "the event store did not answer in time", "ask again; the log and /readyz say how it is")
 	default:
@@ -156,7 +162,7 @@ func asRefusal(err error) *refusal {
 func (s *Server) unrouted(err error) *refusal {
 	switch {
 	case errors.Is(err, echo.ErrNotFound):
-		return refuse(http.StatusNotFound, "there is nothing at this address", "the API is under /api/v1: status, sinks, dead, rejected, replays")
+		return refuse(http.StatusNotFound, "there is nothing at this address", "the API is under /api/v1: status, sinks, events, dead, rejected, replays")
 	case errors.Is(err, echo.ErrMethodNotAllowed):
 		return refuse(http.StatusMethodNotAllowed, "this address does not take that method", "read with GET, change with POST")
 	}

@@ -73,6 +73,7 @@ func (m *maker) observe(t *Telemetry, version string) {
 		dead: m.gauge(sinkDead), state: m.gauge(sinkState),
 		events: m.gauge(streamEvents), bytes: m.gauge(streamBytes), limit: m.gauge(streamLimit),
 		foreign: m.total(foreignTotal), syncs: m.total(syncsTotal), waiters: m.total(syncWaitersTotal),
+		recordsDropped: m.total(recordsDroppedTotal),
 	}
 	_, err := m.meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		if f := t.snapshot.Load(); f != nil && *f != nil {
@@ -96,12 +97,12 @@ func (m *maker) observe(t *Telemetry, version string) {
 type watched struct {
 	waiting, outstanding, bypassing, running, dead, state metric.Int64ObservableGauge
 	events, bytes, limit                                  metric.Int64ObservableGauge
-	foreign, syncs, waiters                               metric.Int64ObservableCounter
+	foreign, syncs, waiters, recordsDropped               metric.Int64ObservableCounter
 }
 
 func (w watched) all() []metric.Observable {
 	return []metric.Observable{w.waiting, w.outstanding, w.bypassing, w.running, w.dead, w.state,
-		w.events, w.bytes, w.limit, w.foreign, w.syncs, w.waiters}
+		w.events, w.bytes, w.limit, w.foreign, w.syncs, w.waiters, w.recordsDropped}
 }
 
 func (w watched) show(o metric.Observer, s Snapshot) {
@@ -111,6 +112,7 @@ func (w watched) show(o metric.Observer, s Snapshot) {
 	o.ObserveInt64(w.foreign, s.Foreign)
 	o.ObserveInt64(w.syncs, s.Syncs)
 	o.ObserveInt64(w.waiters, s.SyncWaiters)
+	o.ObserveInt64(w.recordsDropped, s.RecordsDropped)
 	for _, sink := range s.Sinks {
 		w.showSink(o, sink)
 	}

@@ -106,6 +106,8 @@ var (
 		"Syncs to disk, each for a whole cohort of writes. Durability power only."}
 	syncWaitersTotal = Metric{"penstock_sync_waiters_total", Counter, nil,
 		"Writes that waited for a sync; divided by penstock_syncs_total it is the size of a cohort."}
+	recordsDroppedTotal = Metric{"penstock_attempt_records_dropped_total", Counter, nil,
+		"Records of attempts that were dropped because too many waited to be stored. Deliveries are not affected."}
 	buildInfo = Metric{"penstock_build_info", Gauge, []string{labelVersion, labelGoVersion},
 		"Always 1; the labels say what is running."}
 )
@@ -118,6 +120,6 @@ func Metrics() []Metric {
 		rejectedTotal, rejectedRingTotal, deliveriesTotal, attemptsTotal, attemptSeconds,
 		sinkWaiting, sinkOutstanding, sinkBypassing, sinkRunning, sinkDead, sinkState,
 		streamEvents, streamBytes, streamLimit, foreignTotal,
-		syncsTotal, syncWaitersTotal, buildInfo,
+		syncsTotal, syncWaitersTotal, recordsDroppedTotal, buildInfo,
 	}
 }

@@ -12,6 +12,8 @@ type Snapshot struct {
 	// Syncs counts syncs to disk since the start, SyncWaiters the writes that
 	// they made safe.
 	Syncs, SyncWaiters int64
+	// RecordsDropped counts attempt records that found no room, since the start.
+	RecordsDropped int64
 }
 
 // SinkSnapshot is how one sink stands.

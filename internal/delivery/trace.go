@@ -1,0 +1,83 @@
+package delivery
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+)
+
+// Timings say where the time of an attempt went. A part is zero when it did
+// not take place, as on a connection that was kept open, or when the sink does
+// not measure it.
+type Timings struct {
+	DNS, Connect, TLS time.Duration
+	// FirstByte is the time from the attempt's start until the answer began.
+	FirstByte time.Duration
+}
+
+// Trace is the context of one attempt in which a sink notes its timings. It is
+// safe for concurrent use, also after the attempt: a connection that nobody
+// waits for any more may still be made.
+type Trace struct {
+	context.Context
+	dns, connect, tls, firstByte atomic.Int64
+}
+
+// traceKey is what a Trace answers to with itself.
+type traceKey struct{}
+
+// NewTrace returns a context that is ctx with room for timings.
+func NewTrace(ctx context.Context) *Trace { return &Trace{Context: ctx} }
+
+// Value implements context.Context.
+func (t *Trace) Value(key any) any {
+	if _, ok := key.(traceKey); ok {
+		return t
+	}
+	return t.Context.Value(key)
+}
+
+// TraceOf returns the trace that ctx has, or nil: nobody wants to know.
+func TraceOf(ctx context.Context) *Trace {
+	t, _ := ctx.Value(traceKey{}).(*Trace)
+	return t
+}
+
+// Looked notes how long the name took to look up. A nil Trace takes no notes.
+func (t *Trace) Looked(d time.Duration) {
+	if t != nil {
+		t.dns.Store(int64(d))
+	}
+}
+
+// Connected notes how long the connection took to make, without the lookup.
+func (t *Trace) Connected(d time.Duration) {
+	if t != nil {
+		t.connect.Store(int64(d))
+	}
+}
+
+// Secured notes how long the TLS handshake took.
+func (t *Trace) Secured(d time.Duration) {
+	if t != nil {
+		t.tls.Store(int64(d))
+	}
+}
+
+// Answered notes how long after its start the attempt had an answer.
+func (t *Trace) Answered(d time.Duration) {
+	if t != nil {
+		t.firstByte.Store(int64(d))
+	}
+}
+
+// Timings returns what was noted so far; of a nil Trace, nothing.
+func (t *Trace) Timings() Timings {
+	if t == nil {
+		return Timings{}
+	}
+	return Timings{
+		DNS: time.Duration(t.dns.Load()), Connect: time.Duration(t.connect.Load()),
+		TLS: time.Duration(t.tls.Load()), FirstByte: time.Duration(t.firstByte.Load()),
+	}
+}

@@ -1,0 +1,43 @@
+package router
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"hash"
+
+	"github.com/penstock/penstock/config"
+)
+
+// Version is a short name for these routes: tables compiled from the same
+// rules have the same, in every process. It is 8 hex digits.
+func (t *Table) Version() string { return t.version }
+
+// version hashes what decides where an event goes. Places in the file do not:
+// a comment more makes no other rules.
+func version(c *config.Config) string {
+	h := sha256.New()
+	for _, r := range c.Routes {
+		hashWords(h, "route", r.Name)
+		hashRefs(h, "match", r.Match)
+		hashRefs(h, "to", r.To)
+	}
+	hashRefs(h, "default", c.Default)
+	for _, s := range c.Sources {
+		hashWords(h, "prefix", s.SubjectPrefix)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:4])
+}
+
+func hashRefs(h hash.Hash, kind string, refs []config.Ref) {
+	words := []string{kind}
+	for _, r := range refs {
+		words = append(words, r.Name)
+	}
+	hashWords(h, words...)
+}
+
+// hashWords quotes each word, so that no two lists look the same.
+func hashWords(h hash.Hash, words ...string) {
+	fmt.Fprintf(h, "%q\n", words) // a hash never fails to write
+}
