@@ -81,6 +81,7 @@ func TestRolesWorkWithLeastRights(t *testing.T) {
 	p := provisioned(t, as(RoleProvisioner))
 	want := []string{
 		"made stream PENSTOCK_EVENTS", "made stream PENSTOCK_RETRY", "made stream PENSTOCK_DEAD",
+		"made stream PENSTOCK_REJECTED", "made stream PENSTOCK_JOBS", "made stream PENSTOCK_ATTEMPTS",
 		"made consumer sink-crm on stream PENSTOCK_EVENTS", "made consumer retry-crm on stream PENSTOCK_RETRY",
 	}
 	if got := p.Changes(); !slices.Equal(got, want) {

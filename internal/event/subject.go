@@ -127,25 +127,45 @@ func unescaped(s string) (byte, bool) {
 }
 
 // DedupeID is the id by which the store knows an event again: the source's
-// name, a colon, and the event's id in lower case without dashes, because
-// senders write the same UUID with and without them. Only ASCII letters are
-// lowered.
+// name, a colon, and the event's id. A UUID counts in lower case and without
+// dashes, because senders write the same one both ways. Any other id counts as
+// it is: taking the dashes out of order-1-11 and order-11-1 would make one
+// event of two, and lose the second.
 func DedupeID(source, id string) string {
 	var b strings.Builder
 	b.Grow(len(source) + 1 + len(id))
 	b.WriteString(source)
 	b.WriteByte(':')
+	if !isUUID(id) {
+		b.WriteString(id)
+		return b.String()
+	}
 	for i := range len(id) {
 		c := id[i]
 		if c == '-' {
 			continue
 		}
-		if 'A' <= c && c <= 'Z' {
+		if 'A' <= c && c <= 'F' {
 			c += 'a' - 'A'
 		}
 		b.WriteByte(c)
 	}
 	return b.String()
+}
+
+// isUUID reports that id is 32 hex digits, with dashes anywhere or none.
+func isUUID(id string) bool {
+	digits := 0
+	for i := range len(id) {
+		switch c := id[i]; {
+		case c == '-':
+		case '0' <= c && c <= '9', 'a' <= c && c <= 'f', 'A' <= c && c <= 'F':
+			digits++
+		default:
+			return false
+		}
+	}
+	return digits == 32
 }
 
 // ValidPrefix reports whether prefix may stand before every subject of a

@@ -115,9 +115,12 @@ func TestDedupeID(t *testing.T) {
 	for name, tt := range map[string]struct{ source, id, want string }{
 		"UUID with dashes":      {"cf", "6A1C1D2E-0f7b-4e51-9d55-1b1a3f6f2c15", "cf:6a1c1d2e0f7b4e519d551b1a3f6f2c15"},
 		"the same without":      {"cf", "6a1c1d2e0f7b4e519d551b1a3f6f2c15", "cf:6a1c1d2e0f7b4e519d551b1a3f6f2c15"},
-		"source keeps dashes":   {"cf-eu", "A-b", "cf-eu:ab"},
-		"hash":                  {"cf", "sha256-00ff", "cf:sha25600ff"},
-		"only ASCII is lowered": {"cf", "É", "cf:É"},
+		"source keeps dashes":   {"cf-eu", "6a1c1d2e-0f7b4e519d551b1a3f6f2c15", "cf-eu:6a1c1d2e0f7b4e519d551b1a3f6f2c15"},
+		"hash":                  {"cf", "sha256-00ff", "cf:sha256-00ff"},
+		"no UUID keeps dashes":  {"cf", "order-1-11", "cf:order-1-11"},
+		"no UUID keeps case":    {"cf", "Order-1", "cf:Order-1"},
+		"31 digits are no UUID": {"cf", "6A1C1D2E-0f7b4e519d551b1a3f6f2c1", "cf:6A1C1D2E-0f7b4e519d551b1a3f6f2c1"},
+		"33 digits are no UUID": {"cf", "6A1C1D2E-0f7b4e519d551b1a3f6f2c155", "cf:6A1C1D2E-0f7b4e519d551b1a3f6f2c155"},
 		"empty":                 {"cf", "", "cf:"},
 	} {
 		if got := DedupeID(tt.source, tt.id); got != tt.want {
