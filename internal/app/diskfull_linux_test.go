@@ -39,7 +39,7 @@ func TestDiskFull(t *testing.T) {
 	disk := smallDisk(t, "160m")
 	dir := filepath.Join(disk, "data")
 	r := newReceiver(t, ok)
-	yaml := fmt.Sprintf("broker: {data_dir: %q, durability: power, max_bytes: 48MiB}\nsinks: {crm: {kind: http, url: %s, start: beginning}}\nroutes: [{match: [\">\"], to: [crm]}]\n", dir, r.URL)
+	yaml := fmt.Sprintf("broker: {data_dir: %q, durability: power, max_bytes: 40MiB}\nsinks: {crm: {kind: http, url: %s, start: beginning}}\nroutes: [{match: [\">\"], to: [crm]}]\n", dir, r.URL)
 	a := build(t, dir, yaml, Options{Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err := a.Open(t.Context()); err != nil {
 		t.Fatal(err)

@@ -40,7 +40,7 @@ var layers = map[string][]string{
 		"internal/event", "internal/replay", "internal/telemetry", "router", "sinks",
 	},
 	"cmd/penstock": {
-		"config", "internal/app", "internal/broker", "internal/clickfunnels", "internal/console", "internal/delivery", "router",
+		"config", "internal/app", "internal/broker", "internal/clickfunnels", "internal/console", "internal/delivery", "internal/event", "router",
 	},
 	"bench":              {"internal/app", "internal/clickfunnels"},
 	"examples/receiver":  {},

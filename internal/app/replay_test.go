@@ -322,11 +322,8 @@ func TestRedriveOfManySinks(t *testing.T) {
 	if err != nil || v.Events != 2*events || len(v.Sinks) != 2 {
 		t.Fatalf("ReplayPreview = %+v, %v; want %d of two sinks", v, err, 2*events)
 	}
-	for _, w := range p.workers() {
-		if w.Sink().Name == "sales" {
-			w.Pause()
-			defer w.Resume()
-		}
+	if _, err := c.SinkPause(t.Context(), "sales", 0); err != nil {
+		t.Fatalf("SinkPause: %v", err)
 	}
 	id := startReplay(t, c, console.ReplayRequest{Kind: "redrive", All: true}).ID
 	eventually(t, "the dead letters of the sink that is not paused", func() bool { return len(r.got()) == before+events })
@@ -338,8 +335,8 @@ func TestRedriveOfManySinks(t *testing.T) {
 	if err != nil || j.Waiting != "sink sales is paused" || j.Published != events {
 		t.Errorf("job = %+v, %v; want one that waits for sales", j, err)
 	}
-	for _, w := range p.workers() {
-		w.Resume()
+	if _, err := c.SinkResume(t.Context(), "sales"); err != nil {
+		t.Fatalf("SinkResume: %v", err)
 	}
 	if j := finished(t, c, id); j.State != "done" || j.Published != 2*events || j.Gone != 0 {
 		t.Errorf("job = %+v, want all %d published", j, 2*events)

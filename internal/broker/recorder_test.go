@@ -150,7 +150,7 @@ func TestSearchOverManyEvents(t *testing.T) {
 	publishMany(t, b, n)
 	start := time.Now()
 	calls := 0
-	found, err := b.Search(t.Context(), time.Now().Add(-time.Hour), Find{ID: "ID7777"}, func(done, total uint64) {
+	found, err := b.Search(t.Context(), time.Now().Add(-time.Hour), Find{ID: "id-7777"}, func(done, total uint64) {
 		if calls++; done > total || total != uint64(n) {
 			t.Errorf("searched %d of %d, want at most %d of that", done, total, n)
 		}
