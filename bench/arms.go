@@ -10,6 +10,9 @@ import (
 	"time"
 )
 
+// dedupeWindow is broker.dedupe_window of every server under test.
+const dedupeWindow = 2 * time.Minute
+
 // sample is one run of one arm.
 type sample struct {
 	rate     float64       // events a second
@@ -177,11 +180,11 @@ func startPenstock(durability string, urls []string, env ...string) (*child, fun
 func configuration(dir, durability string, urls []string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `server: {listen: "127.0.0.1:0", admin: ""}
-broker: {data_dir: %q, durability: %s, dedupe_window: 2m, max_bytes: 8GiB}
+broker: {data_dir: %q, durability: %s, dedupe_window: %s, max_bytes: 8GiB}
 sources:
   clickfunnels: {kind: clickfunnels, path: %s, secrets: [%q]}
 sinks:
-`, dir, durability, webhookPath, secret)
+`, dir, durability, dedupeWindow, webhookPath, secret)
 	if len(urls) == 0 {
 		b.WriteString("  unused: {kind: log}\nroutes: [{name: none, match: [never.sent], to: [unused]}]\n")
 		return b.String()

@@ -66,16 +66,19 @@ func (c *child) cpu() (time.Duration, error) {
 }
 
 // peakRSS is the most memory the server has had, in bytes.
-func (c *child) peakRSS() (int64, error) {
+func (c *child) peakRSS() (int64, error) { return c.memory("VmHWM:") }
+
+// memory is one figure of the server's status, in bytes.
+func (c *child) memory(name string) (int64, error) {
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", c.cmd.Process.Pid))
 	if err != nil {
 		return 0, err
 	}
 	for line := range strings.Lines(string(raw)) {
-		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+		if rest, ok := strings.CutPrefix(line, name); ok {
 			kb, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
 			return kb << 10, err
 		}
 	}
-	return 0, fmt.Errorf("no VmHWM in the status of the server")
+	return 0, fmt.Errorf("no %s in the status of the server", name)
 }

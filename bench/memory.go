@@ -14,7 +14,7 @@ import (
 // memory measures what waits: events for a sink that is down, and retries.
 // It takes minutes, so it runs only when it is asked for.
 func memory(ctx context.Context, w io.Writer, o options) error {
-	fmt.Fprintf(w, "\n## What waiting costs\n\n| what waits | peak RSS | restart to ready |\n|---|---|---|\n")
+	fmt.Fprintf(w, "\n## What waiting costs\n\n| what waits | peak RSS, ids of all in the dedupe window | restart to ready | RSS when the window is over |\n|---|---|---|---|\n")
 	if err := waitingEvents(ctx, w, o); err != nil {
 		return fmt.Errorf("waiting events: %w", err)
 	}
@@ -66,6 +66,7 @@ func waiting(ctx context.Context, w io.Writer, what string, yaml func(dir string
 		c.stop()
 		return err
 	}
+	windowEnds := time.Now().Add(dedupeWindow + 5*time.Second)
 	// The attempts follow the events; wait until nothing moves any more.
 	rss, err := settled(ctx, c)
 	c.stop()
@@ -83,8 +84,10 @@ func waiting(ctx context.Context, w io.Writer, what string, yaml func(dir string
 		return err
 	}
 	_ = resp.Body.Close()
-	fmt.Fprintf(w, "| %s | %d MiB | %.2f s (%s) |\n", what, rss>>20, ready.Seconds(), resp.Status)
-	return nil
+	time.Sleep(time.Until(windowEnds))
+	later, err := c.memory("VmRSS:")
+	fmt.Fprintf(w, "| %s | %d MiB | %.2f s (%s) | %d MiB |\n", what, rss>>20, ready.Seconds(), resp.Status, later>>20)
+	return err
 }
 
 // settled waits until the server uses hardly any CPU and returns its peak memory.
