@@ -20,7 +20,7 @@ import (
 func guardedServer(t *testing.T, change func(role string, r *Rights)) func(roles ...string) Options {
 	t.Helper()
 	base := testOptions(t, "")
-	base.patience = 300 * time.Millisecond
+	base.patience = 3 * time.Second
 	srv := &server.Options{
 		JetStream: true, StoreDir: t.TempDir(), Host: "127.0.0.1", Port: -1, NoLog: true, NoSigs: true,
 		MaxPayload: 2 << 20, JetStreamMaxStore: 16 << 30,

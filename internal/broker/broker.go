@@ -6,6 +6,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,6 +55,7 @@ type Options struct {
 	Step func(Step)
 
 	internalPassword string
+	ackWait          time.Duration // shorter in tests
 	// patience bounds how long a start waits for an external cluster that is
 	// electing its leaders; 0: patienceWithCluster.
 	patience time.Duration
@@ -113,6 +115,7 @@ type Broker struct {
 // New returns a Broker that is not open yet.
 func New(o Options) *Broker {
 	o.internalPassword = randomPassword()
+	o.ackWait = cmp.Or(o.ackWait, ackWait)
 	return &Broker{o: o, lanes: map[string]*retryLedger{}, recorder: newRecorder(o.Logger)}
 }
 

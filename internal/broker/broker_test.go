@@ -309,6 +309,30 @@ func TestDeferredIsHandedOutAgain(t *testing.T) {
 	}
 }
 
+// An attempt that takes longer than the server waits for an acknowledgement is
+// not made a second time meanwhile, nor is what waits behind it.
+func TestLongAttemptIsMadeOnce(t *testing.T) {
+	t.Parallel()
+	o := testOptions(t, t.TempDir())
+	o.ackWait = 600 * time.Millisecond
+	b := open(t, o)
+	h := &handler{judge: func(a delivery.Attempt) delivery.Verdict {
+		<-time.After(3 * o.ackWait)
+		return done(a)
+	}}
+	s := subscription(">")
+	s.Concurrency = 1
+	consume(t, b, s, h)
+	publishAll(t, b, 1, 2)
+	eventually(t, "both settled", func() bool {
+		c, err := b.admin.js.Consumer(t.Context(), EventsStream, sinkConsumerPrefix+"crm")
+		return err == nil && c.CachedInfo().NumAckPending == 0 && c.CachedInfo().NumPending == 0 && len(h.attempts()) >= 2
+	})
+	if n := len(h.attempts()); n != 2 {
+		t.Errorf("%d attempts of 2 events, want one each", n)
+	}
+}
+
 func TestForeignMessageIsSkipped(t *testing.T) {
 	t.Parallel()
 	b := open(t, testOptions(t, t.TempDir()))

@@ -297,7 +297,7 @@ func (c *consumption) forget(it *item) {
 // touch tells the server that we still work on what we have, so that it hands
 // it to nobody else.
 func (c *consumption) touch(ctx context.Context) {
-	t := time.NewTicker(touchEvery)
+	t := time.NewTicker(c.b.o.ackWait / 3)
 	defer t.Stop()
 	for {
 		select {

@@ -16,12 +16,9 @@ import (
 )
 
 // ackWait is how long a message handed out may stay silent before it is handed
-// out again: the most that a crash delays an event. touchEvery is how often we
-// say that we still work on it.
-const (
-	ackWait    = 15 * time.Second
-	touchEvery = 5 * time.Second
-)
+// out again: the most that a crash delays an event. Three times in it we say
+// that we still work on what we have.
+const ackWait = 15 * time.Second
 
 // maxAckPending bounds what one consumer has handed out. Past about 2,000 the
 // server's bookkeeping costs more than the work.
@@ -111,7 +108,7 @@ func (b *Broker) coverMetadata(ctx context.Context, ci *jetstream.ConsumerInfo, 
 
 func (b *Broker) ensureConsumer(ctx context.Context, stream string, want jetstream.ConsumerConfig) (jetstream.Consumer, error) {
 	js := b.admin.js
-	want.AckPolicy, want.AckWait, want.MaxDeliver = jetstream.AckExplicitPolicy, ackWait, -1
+	want.AckPolicy, want.AckWait, want.MaxDeliver = jetstream.AckExplicitPolicy, b.o.ackWait, -1
 	want.MaxAckPending = maxAckPending
 	metadata := map[string]string{ownerKey: owner}
 	maps.Copy(metadata, want.Metadata)

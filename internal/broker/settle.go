@@ -173,7 +173,7 @@ func (c *consumption) ack(it *item) {
 
 func (c *consumption) giveBack(it *item) {
 	if err := it.msg.Nak(); err != nil {
-		c.log.Debug("message not given back, it comes again by itself", "after", ackWait, "err", err)
+		c.log.Debug("message not given back, it comes again by itself", "after", c.b.o.ackWait, "err", err)
 	}
 }
 
