@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// maxPattern bounds a pattern: a subject has at most 200 bytes, its prefix and
-// "unknown." come on top.
-const maxPattern = 256
+// maxPattern bounds a pattern: a subject has at most 200 bytes, its source's
+// prefix of up to 64 and "unknown." come on top, with their dots.
+const maxPattern = 200 + 64 + 1 + len(unknown) + 1
 
 // Pattern is a subject pattern with NATS wildcards: "*" stands for exactly one
 // token, ">" for one or more at the end. Patterns are comparable with ==. The
