@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// ErrNoEvent: the stream has no event with that sequence (any more).
+// ErrNoEvent says: the stream has no event with that sequence (any more).
 var ErrNoEvent = errors.New("no such event")
 
 // MaxRecordResponse is how much of a failing answer a record keeps, in bytes.

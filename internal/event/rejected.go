@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// ErrNoRejected: there is no rejected request with that sequence (any more).
+// ErrNoRejected says: there is no rejected request with that sequence (any more).
 var ErrNoRejected = errors.New("no such rejected request")
 
 // Rejected is a request that failed verification and was kept, so that a wrong

@@ -141,7 +141,7 @@ func (e *Refusal) Error() string { return e.text }
 // Refuse makes err a Refusal.
 func Refuse(err error) error { return &Refusal{err.Error()} }
 
-// ErrNoSink: the configuration has no such sink.
+// ErrNoSink says: the configuration has no such sink.
 var ErrNoSink = errors.New("there is no sink")
 
 func refusef(format string, args ...any) error { return &Refusal{fmt.Sprintf(format, args...)} }
