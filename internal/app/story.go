@@ -34,7 +34,39 @@ type sight struct {
 // dead letters say where a delivery is; for one that is in none of them the
 // records say how it ended. With every, all records are read, else those that
 // are needed to tell the outcome. complete reports that they were.
+//
+// Records are stored in batches, a moment after what they tell of: for that
+// moment it waits.
 func (h *history) stories(ctx context.Context, events []broker.StoredEvent, every bool) (stories [][]console.Delivery, complete bool, err error) {
+	for patience := time.Now().Add(recordPatience); ; {
+		stories, complete, err = h.storiesNow(ctx, events, every)
+		if err != nil || !awaited(events, stories) || time.Now().After(patience) {
+			return stories, complete, err
+		}
+		select {
+		case <-ctx.Done():
+			return stories, complete, ctx.Err()
+		case <-time.After(recordPatience / 10):
+		}
+	}
+}
+
+// recordPatience is several times what a record takes to be stored.
+const recordPatience = time.Second
+
+// awaited reports that the outcome of a delivery is unknown whose record may be
+// on its way.
+func awaited(events []broker.StoredEvent, stories [][]console.Delivery) bool {
+	for i, deliveries := range stories {
+		young := time.Since(events[i].Stored) < 10*recordPatience
+		if young && slices.ContainsFunc(deliveries, func(d console.Delivery) bool { return d.Outcome == console.OutcomeUnknown }) {
+			return true
+		}
+	}
+	return false
+}
+
+func (h *history) storiesNow(ctx context.Context, events []broker.StoredEvent, every bool) (stories [][]console.Delivery, complete bool, err error) {
 	if len(events) == 0 {
 		return nil, true, nil
 	}

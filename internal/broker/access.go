@@ -43,6 +43,7 @@ type session struct {
 	js     jetstream.JetStream
 	role   string
 	probed *probes
+	own    bool // the server is ours and refuses nothing
 }
 
 type probes struct {
@@ -95,6 +96,9 @@ func (p *probes) logErrors(log *slog.Logger) nats.ErrHandler {
 // refused returns those of the subjects that the server does not let us publish
 // to, with wildcards filled in. When there are none it costs one round trip.
 func (s session) refused(ctx context.Context, subjects ...string) (denied []string, err error) {
+	if s.own {
+		return nil, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	subjects = slices.Clone(subjects)

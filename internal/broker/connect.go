@@ -68,7 +68,7 @@ func (b *Broker) connect(role string) (session, error) {
 		nc.Close()
 		return session{}, fmt.Errorf("set up JetStream client: %w", err)
 	}
-	return session{nc: nc, js: js, role: role, probed: probed}, nil
+	return session{nc: nc, js: js, role: role, probed: probed, own: b.embedded != nil}, nil
 }
 
 // connectAll opens the connections that this process needs. What is asked of the
