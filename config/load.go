@@ -33,6 +33,9 @@ type Options struct {
 	// SinkKinds has the kinds of sinks by name, with the check of their own
 	// keys. Nil accepts every kind; a nil check accepts every key.
 	SinkKinds map[string]KindCheck
+	// SinkDefaults has, for the kinds of sinks that differ there, what they
+	// change in the defaults of the keys that all kinds have.
+	SinkDefaults map[string]func(*Sink)
 	// SourceKinds are the kinds of sources; nil accepts every kind.
 	SourceKinds []string
 	// Canonical looks up a literal of match: an event type as it is sent

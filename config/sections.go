@@ -121,6 +121,9 @@ func (l *loader) decodeSink(e named) Sink {
 		return RoleRouter
 	})
 	s := defaultSink()
+	if change := l.o.SinkDefaults[e.word("kind")]; change != nil {
+		change(&s)
+	}
 	s.Name = e.name
 	l.checkName(e)
 	if e.val.kind != mapping {
