@@ -37,6 +37,8 @@ type fixture struct {
 	receipts func(*receiver, *testing.T) []receipt
 	// reformats: the kind may change the white space of a JSON body.
 	reformats bool
+	// arrives says what of a body the receiver has; nil: all of it.
+	arrives func(body []byte) []byte
 }
 
 func fixtures() map[string]fixture {
@@ -54,6 +56,7 @@ func fixtures() map[string]fixture {
 			receipts:  (*receiver).logged,
 			reformats: true,
 		},
+		"slack": slackFixture(),
 	}
 }
 
@@ -127,6 +130,9 @@ func (f fixture) checkReceived(t *testing.T, r *receiver, id string, body []byte
 	var compact bytes.Buffer
 	if f.reformats && json.Compact(&compact, body) == nil && bytes.ContainsAny(body, "\n") {
 		body = compact.Bytes()
+	}
+	if f.arrives != nil {
+		body = f.arrives(body)
 	}
 	if !bytes.Equal(got[0].body, body) {
 		t.Errorf("body arrived as %.300q, want %.300q", got[0].body, body)

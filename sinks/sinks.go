@@ -62,8 +62,9 @@ func (d Deps) orDefaults() Deps {
 // besides its own file.
 func kinds() map[string]kind {
 	return map[string]kind{
-		"http": kindOf(decodeHTTP, openHTTP),
-		"log":  kindOf(decodeLog, openLog),
+		"http":  kindOf(decodeHTTP, openHTTP),
+		"log":   kindOf(decodeLog, openLog),
+		"slack": kindOf(decodeSlack, openSlack).with(slackDefaults),
 	}
 }
 
@@ -71,6 +72,14 @@ func kinds() map[string]kind {
 type kind struct {
 	check func(config.Sink) config.Mistakes
 	open  func(config.Sink, Deps) (Sink, error)
+	// defaults changes the defaults of the keys that all kinds have; nil: none.
+	defaults func(*config.Sink)
+}
+
+// with returns k with other defaults of the keys that all kinds have.
+func (k kind) with(defaults func(*config.Sink)) kind {
+	k.defaults = defaults
+	return k
 }
 
 // kindOf joins a kind's two functions. decode reads the kind's options and
@@ -97,6 +106,18 @@ func kindOf[O any](
 
 // Kinds returns the names of all kinds, sorted.
 func Kinds() []string { return slices.Sorted(maps.Keys(kinds())) }
+
+// Defaults returns, for the kinds that have them, what changes the defaults of
+// the keys that all kinds have.
+func Defaults() map[string]func(*config.Sink) {
+	changes := map[string]func(*config.Sink){}
+	for name, k := range kinds() {
+		if k.defaults != nil {
+			changes[name] = k.defaults
+		}
+	}
+	return changes
+}
 
 // Check returns everything that is wrong with the options of c, warnings
 // included, or nil. It neither touches the network nor opens files.
