@@ -11,6 +11,7 @@ import (
 	"text/template"
 	"text/template/parse"
 	"time"
+	"unicode/utf8"
 
 	"github.com/penstock/penstock/config"
 )
@@ -34,7 +35,7 @@ func newTemplate(node config.Node, key, text string, escape bool) (*textTemplate
 	t := &textTemplate{node: node, key: key}
 	parsed, err := template.New("text").Option("missingkey=error").Funcs(templateFuncMap(escape)).Parse(text)
 	if err != nil {
-		return nil, config.Mistakes{t.parseMistake(err)}
+		return nil, config.Mistakes{t.parseMistake(err, text)}
 	}
 	t.tmpl = parsed
 	var mistakes config.Mistakes
@@ -59,16 +60,46 @@ func (t *textTemplate) mistake(line, col int, what, hint string) config.Mistake 
 // templateError splits the text of an error of text/template.
 var templateError = regexp.MustCompile(`(?s)^template: [^:]*:(\d+)(?::(\d+))?: (.*)$`)
 
-func (t *textTemplate) parseMistake(err error) config.Mistake {
-	line, col, what := 1, 1, err.Error()
-	if at := templateError.FindStringSubmatch(what); at != nil {
-		line, _ = strconv.Atoi(at[1]) // digits, by the pattern
-		if c, err := strconv.Atoi(at[2]); err == nil {
-			col = c + 1
+// unknownFunc is what text/template says of a function it does not know, in a
+// line but at no column.
+var unknownFunc = regexp.MustCompile(`^function "(\w+)" not defined$`)
+
+func (t *textTemplate) parseMistake(err error, text string) config.Mistake {
+	line, col, what := splitTemplateError(err)
+	hint := "write {{ .Data.name }}, with functions as in {{ upper .Data.name }}"
+	if name := unknownFunc.FindStringSubmatch(what); name != nil {
+		lines := strings.Split(text, "\n")
+		word := regexp.MustCompile(`\b` + name[1] + `\b`)
+		if at := word.FindStringIndex(lines[min(line, len(lines))-1]); at != nil {
+			col = 1 + utf8.RuneCountInString(lines[line-1][:at[0]])
 		}
-		what = at[3]
+		return t.mistake(line, col, "has no function "+name[1], funcHint(name[1]))
 	}
-	return t.mistake(line, col, "is not a template: "+what, "write {{ .Data.name }}, with functions as in {{ upper .Data.name }}")
+	return t.mistake(line, col, "is not a template: "+what, hint)
+}
+
+// funcHint says which function may have been meant.
+func funcHint(name string) string {
+	known := templateFuncNames()
+	if near := config.Nearest(name, known); near != "" {
+		return "did you mean " + near + "?"
+	}
+	return "the functions are " + strings.Join(known, ", ")
+}
+
+// splitTemplateError takes the place, counted from 1, out of an error of
+// text/template, which counts columns from 0.
+func splitTemplateError(err error) (line, col int, what string) {
+	line, col, what = 1, 1, err.Error()
+	at := templateError.FindStringSubmatch(what)
+	if at == nil {
+		return line, col, what
+	}
+	line, _ = strconv.Atoi(at[1]) // digits, by the pattern
+	if c, err := strconv.Atoi(at[2]); err == nil {
+		col = c + 1
+	}
+	return line, col, at[3]
 }
 
 // run returns what the template makes of v. Its error names the place in the
@@ -79,14 +110,7 @@ func (t *textTemplate) run(v *slackView) (string, error) {
 	if err == nil {
 		return strings.TrimSpace(strings.ToValidUTF8(b.String(), "\uFFFD")), nil
 	}
-	line, col, what := 1, 1, err.Error()
-	if at := templateError.FindStringSubmatch(what); at != nil {
-		line, _ = strconv.Atoi(at[1])
-		if c, err := strconv.Atoi(at[2]); err == nil {
-			col = c + 1 // text/template counts columns from 0
-		}
-		what = at[3]
-	}
+	line, col, what := splitTemplateError(err)
 	var ours *valueError
 	if errors.As(err, &ours) {
 		what = ours.what
@@ -181,13 +205,8 @@ func (r *rewriter) command(cmd *parse.CommandNode, dot bool) {
 
 // function checks a call for what can be known before an event comes.
 func (r *rewriter) function(name *parse.IdentifierNode, args []parse.Node) {
-	known := templateFuncNames()
-	if !slices.Contains(known, name.Ident) {
-		hint := "the functions are " + strings.Join(known, ", ")
-		if near := config.Nearest(name.Ident, known); near != "" {
-			hint = "did you mean " + near + "?"
-		}
-		r.mistake(name.Pos, fmt.Sprintf("has no function %s", name.Ident), hint)
+	if !slices.Contains(templateFuncNames(), name.Ident) { // one of text/template's own
+		r.mistake(name.Pos, "has no function "+name.Ident, funcHint(name.Ident))
 	}
 	if name.Ident != "date" || len(args) < 2 {
 		return
@@ -238,7 +257,11 @@ func (r *rewriter) field(pos parse.Pos, name string) {
 	if near := config.Nearest(name, names); near != "" {
 		hint = "did you mean ." + near + "?"
 	}
-	r.mistake(pos, fmt.Sprintf("has no field .%s", name), hint)
+	// The position of a path of several is that of its second part.
+	if at := strings.LastIndex(r.text[:min(int(pos)+len(name)+1, len(r.text))], "."+name); at >= 0 {
+		pos = parse.Pos(at)
+	}
+	r.mistake(pos, "has no field ."+name, hint)
 }
 
 // mistake is one at a byte of the text.
