@@ -230,12 +230,13 @@ func (p blockPart) sample() any {
 // Slack refuses, takes what holds it away: a field, an element, a block.
 func (b *slackBlocks) run(v *slackView) ([]slack.Block, error) {
 	var out []slack.Block
+	markdown := maxMarkdownText // for all such blocks together
 	for _, p := range b.blocks {
 		value, ok, err := p.run(v)
 		if err != nil {
 			return nil, err
 		}
-		if !ok {
+		if !ok || !fitMarkdown(value, &markdown) {
 			continue
 		}
 		data, err := json.Marshal(value)
@@ -252,6 +253,23 @@ func (b *slackBlocks) run(v *slackView) ([]slack.Block, error) {
 		return nil, errors.New("blocks: every block came to nothing for this event")
 	}
 	return out, nil
+}
+
+// fitMarkdown cuts the text of a markdown block to what is left for it, and
+// reports whether anything is.
+func fitMarkdown(value any, left *int) bool {
+	block, _ := value.(map[string]any)
+	text, ok := block["text"].(string)
+	if !ok || block["type"] != "markdown" {
+		return true
+	}
+	if *left < 1 {
+		return false
+	}
+	text = cutText(text, *left)
+	block["text"] = text
+	*left -= utf8.RuneCountInString(text)
+	return true
 }
 
 // run returns the part for an event; ok is false when nothing is left of it.

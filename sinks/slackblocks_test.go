@@ -75,6 +75,8 @@ func TestSlackTakesWhatIsTooLong(t *testing.T) {
   - {type: context, elements: [{type: mrkdwn, text: "<https://example.com|{{ .Data.long }}>"}]}
   - {type: actions, elements: [{type: button, text: {type: plain_text, text: "{{ .Data.long }}"}, url: "https://example.com"}]}
   - {type: image, image_url: "https://example.com/a.png", alt_text: "{{ .Data.long }}"}
+  - {type: markdown, text: "{{ truncate 9000 .Data.long }}"}
+  - {type: markdown, text: "{{ .Data.long }}"}
   - {type: markdown, text: "{{ .Data.long }}"}
 `
 	eachWay(t, func(t *testing.T, way string, server *slackServer) {

@@ -122,13 +122,14 @@ func textOf(v any) (string, error) {
 	return fmt.Sprint(v), nil
 }
 
-func escapeMrkdwn(s string) string {
-	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(s)
-}
+// Slack documents three characters to escape, and no others.
+var (
+	mrkdwnEscapes   = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
+	mrkdwnUnescapes = strings.NewReplacer("&lt;", "<", "&gt;", ">", "&amp;", "&")
+)
 
-func unescapeMrkdwn(s string) string {
-	return strings.NewReplacer("&lt;", "<", "&gt;", ">", "&amp;", "&").Replace(s)
-}
+func escapeMrkdwn(s string) string   { return mrkdwnEscapes.Replace(s) }
+func unescapeMrkdwn(s string) string { return mrkdwnUnescapes.Replace(s) }
 
 // onValue makes a function of texts one of values. What is missing stays so,
 // and what is no text becomes it, for default to replace.

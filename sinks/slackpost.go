@@ -21,7 +21,7 @@ import (
 type slackMessage struct {
 	text     string
 	blocks   []slack.Block
-	metadata slack.SlackMetadata // the Web API's alone: webhooks do not take it
+	metadata slack.SlackMetadata // sent by the Web API alone
 }
 
 // slackPoster posts messages one way.

@@ -199,7 +199,13 @@ func blocksProblem(blocks []map[string]any) string {
 	if len(blocks) > 50 {
 		return "no more than 50 items allowed [json-pointer:/blocks]"
 	}
+	markdown := 0
 	for i, b := range blocks {
+		if text, ok := b["text"].(string); ok && b["type"] == "markdown" {
+			if markdown += utf8.RuneCountInString(text); markdown > 12_000 {
+				return "no more than 12000 characters of markdown in a message"
+			}
+		}
 		at := fmt.Sprintf("[json-pointer:/blocks/%d", i)
 		text, fields, elements := b["text"], list(b["fields"]), list(b["elements"])
 		problem := ""
