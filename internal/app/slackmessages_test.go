@@ -176,7 +176,7 @@ func alter(v any, path string, shown map[string]bool, try func(change string)) {
 			}
 			delete(v, key)
 			try(path + "." + key + " is missing")
-			for _, other := range []any{nil, "", " ", map[string]any{}, map[string]any{"a": 1}, []any{}, true, 7, "word"} {
+			for _, other := range []any{nil, " ", map[string]any{"a": 1}, []any{}, 7} {
 				v[key] = other
 				try(fmt.Sprintf("%s.%s is %#v", path, key, other))
 			}
