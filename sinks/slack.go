@@ -28,8 +28,8 @@ type slackKeys struct {
 	// the name of a public channel. Two sinks that post to one channel share
 	// nothing, so that their rates add up.
 	Channel string `yaml:"channel"`
-	// APIURL is the Web API that token is for; set it for GovSlack or a server
-	// that is compatible.
+	// APIURL is the Web API that token is for, https://slack.com/api/ by
+	// default; set it for GovSlack or a server that is compatible.
 	APIURL string `yaml:"api_url"`
 	// Text is the message, a template that makes mrkdwn. Without it, every
 	// event type has a message of its own. With blocks it is what
@@ -45,9 +45,9 @@ type slackKeys struct {
 
 // slackDigest is the key digest.
 type slackDigest struct {
-	// MaxEvents is the most events of one message.
+	// MaxEvents is the most events of one message, 50 by default.
 	MaxEvents int `yaml:"max_events" range:"2..1000"`
-	// MaxWait is the longest that an event waits for others.
+	// MaxWait is the longest that an event waits for others, 30s by default.
 	MaxWait time.Duration `yaml:"max_wait" range:"100ms..1h"`
 }
 
@@ -92,7 +92,7 @@ func decodeSlack(c config.Sink) (slackOptions, config.Mistakes) {
 		o.text, more = decodeText(at, keys.Text)
 		mistakes = append(mistakes, more...)
 	}
-	if at := n.Get("blocks"); at.Shape() != config.Null && !at.Unresolved() {
+	if at := n.Get("blocks"); !at.IsZero() && !at.Unresolved() {
 		o.blocks, more = decodeBlocks(at)
 		mistakes = append(mistakes, more...)
 	}

@@ -137,3 +137,45 @@ func TestSlackIsSlowerByDefault(t *testing.T) {
 		t.Errorf("rate = %v, want %v", c.Rate, want)
 	}
 }
+
+func TestDefaultMessageOfAnEvent(t *testing.T) {
+	t.Parallel()
+	defaults, err := newSlackMessages()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct{ subject, kind, want string }{
+		"by subject":              {"orders.invoice.paid", "orders/invoice.paid", "orders.invoice.paid"},
+		"another spelling":        {"form.submission.created", "form_submission.created", "form.submission.created"},
+		"under a prefix":          {"shop.orders.invoice.paid", "orders/invoice.paid", "orders.invoice.paid"},
+		"under a prefix, another": {"shop.form.submission.created", "form_submission.created", "form_submission.created"},
+		"unknown":                 {"unknown.brand.thing.made", "brand/thing.made", ">"},
+		"no type":                 {"unknown.malformed", "", "unknown.malformed"},
+		"nothing at all":          {"", "", ">"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := sampleEvent()
+			e.Subject, e.Type = tt.subject, tt.kind
+			if got := defaults.of(e).pattern; got != tt.want {
+				t.Errorf("message of %q (%q) is that of %s, want %s", tt.subject, tt.kind, got, tt.want)
+			}
+		})
+	}
+}
+
+func TestSubjectMatches(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		pattern, subject string
+		want             bool
+	}{
+		{"a.b", "a.b", true}, {"a.b", "a.c", false}, {"a.b", "a", false}, {"a", "a.b", false},
+		{"*.b", "a.b", true}, {"a.*", "a.b", true}, {"a.*", "a.b.c", false}, {"a.*", "a", false},
+		{"a.>", "a.b.c", true}, {"a.>", "a", false}, {">", "a", true}, {">", "", false},
+	} {
+		if got := subjectMatches(tt.pattern, tt.subject); got != tt.want {
+			t.Errorf("subjectMatches(%q, %q) = %v, want %v", tt.pattern, tt.subject, got, tt.want)
+		}
+	}
+}

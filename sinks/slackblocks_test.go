@@ -160,6 +160,7 @@ func TestSlackBlocksOptions(t *testing.T) {
 		"fifty-one":   {manyBlocks(51), []string{"2:1: blocks: has 51 blocks, and Slack takes 50"}},
 		"no list":     {"blocks: {type: divider}", []string{"2:9: blocks: needs a list of blocks"}},
 		"as text":     {"blocks: '[]'", []string{"2:9: blocks: needs a list of blocks"}},
+		"nothing":     {"blocks:", []string{"2:1: blocks: needs a list of blocks"}},
 		"empty":       {"blocks: []", []string{"2:9: blocks: has no block"}},
 		"no block":    {"blocks: [text]", []string{"2:10: blocks[0]: needs a block"}},
 		"no type":     {"blocks:\n  - text: x", []string{"3:5: blocks[0].type: has no type"}},

@@ -129,7 +129,11 @@ func TestDefaultSlackMessagesOfIncompleteEvents(t *testing.T) {
 		shown[word] = true
 	}
 	n := 0
-	for name, e := range catalogEvents(t) {
+	events := catalogEvents(t)
+	for name, e := range events {
+		if _, twice := events[strings.TrimSuffix(name, "1")+"2"]; twice && e.APIVersion == 1 && e.Type != "form/submission.created" {
+			continue // much the same in version 2
+		}
 		try := func(change string, payload map[string]any) {
 			n++
 			var err error
@@ -152,12 +156,13 @@ func TestDefaultSlackMessagesOfIncompleteEvents(t *testing.T) {
 			try(fmt.Sprintf("data is %v", data), map[string]any{"data": data})
 		}
 		e.Body = []byte("not JSON")
+		n++
 		if _, err := message(e); err != nil {
 			t.Errorf("%s, no JSON: %v", name, err)
 		}
 	}
-	if n < 3000 {
-		t.Errorf("%d incomplete events, want 3,000 at least: the test has lost its way", n)
+	if n < 2000 {
+		t.Errorf("%d incomplete events, want 2,000 at least: the test has lost its way", n)
 	}
 }
 
