@@ -223,3 +223,39 @@ func TestSlackTemplateFailsAsOurs(t *testing.T) {
 		}
 	})
 }
+
+// counting is a transport that notes what goes by it.
+type counting struct {
+	http.RoundTripper
+	agents chan string
+}
+
+func (c counting) RoundTrip(r *http.Request) (*http.Response, error) {
+	c.agents <- r.Header.Get("User-Agent")
+	return c.RoundTripper.RoundTrip(r)
+}
+
+// TestSlackGoesByTheSharedTransport, which is the guarded one, and is traced.
+func TestSlackGoesByTheSharedTransport(t *testing.T) {
+	eachWay(t, func(t *testing.T, way string, server *slackServer) {
+		transport := NewTransport(Guard{})
+		t.Cleanup(transport.CloseIdleConnections)
+		shared := counting{transport, make(chan string, 1)}
+		s := openSink(t, "slack", server.options(way, ""), Deps{HTTP: shared, Version: "1.2.3"})
+		trace := delivery.NewTrace(t.Context())
+		if err := s.Deliver(trace, paidEvent()); err != nil {
+			t.Fatalf("Deliver: %v", err)
+		}
+		select {
+		case agent := <-shared.agents:
+			if agent != "Penstock/1.2.3" {
+				t.Errorf("User-Agent is %q, want Penstock/1.2.3", agent)
+			}
+		default:
+			t.Error("the request did not go by the shared transport")
+		}
+		if timings := trace.Timings(); timings.FirstByte <= 0 || timings.Connect <= 0 {
+			t.Errorf("timings = %+v, want the connection's and the answer's", timings)
+		}
+	})
+}
