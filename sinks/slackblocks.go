@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -41,15 +42,18 @@ type textLimit struct {
 type blockRule struct {
 	needs []string // one key of each, alternatives by |
 	most  map[string]int
+	// texts are the types of text objects, directly in the block or in a list
+	// of it; none: not checked.
+	texts []string
 }
 
 // blockRules are the rules of the types that messages are made of. Types that
 // slack-go knows and this table does not are taken as they are.
 func blockRules() map[string]blockRule {
 	return map[string]blockRule{
-		"section": {needs: []string{"text|fields"}, most: map[string]int{"fields": maxFields}},
-		"header":  {needs: []string{"text"}},
-		"context": {needs: []string{"elements"}, most: map[string]int{"elements": maxContextParts}},
+		"section": {needs: []string{"text|fields"}, most: map[string]int{"fields": maxFields}, texts: []string{"mrkdwn", "plain_text"}},
+		"header":  {needs: []string{"text"}, texts: []string{"plain_text"}},
+		"context": {needs: []string{"elements"}, most: map[string]int{"elements": maxContextParts}, texts: []string{"mrkdwn", "plain_text", "image"}},
 		"actions": {needs: []string{"elements"}, most: map[string]int{"elements": maxActionParts}},
 		"image":   {needs: []string{"image_url|slack_file", "alt_text"}},
 		"markdown": {
@@ -127,10 +131,31 @@ func ruleMistakes(n config.Node, kind string) config.Mistakes {
 			mistakes = append(mistakes, n.Errorf(key, fmt.Sprintf("has %d items, and Slack takes %d", got, most), "use fewer, or one more block"))
 		}
 	}
+	mistakes = append(mistakes, textMistakes(n, kind, rule.texts)...)
 	if id, ok := n.Get("block_id").Scalar().(string); ok && utf8.RuneCountInString(id) > maxBlockID {
 		mistakes = append(mistakes, n.Errorf("block_id", fmt.Sprintf("is longer than %d characters", maxBlockID), "shorten it"))
 	}
 	mistakes.Sort()
+	return mistakes
+}
+
+// textMistakes checks the types of the text objects of a block.
+func textMistakes(n config.Node, kind string, types []string) config.Mistakes {
+	if len(types) == 0 {
+		return nil
+	}
+	objects := append(n.Get("fields").Items(), n.Get("text"))
+	if kind == "context" {
+		objects = n.Get("elements").Items()
+	}
+	var mistakes config.Mistakes
+	for _, object := range objects {
+		got, _ := object.Get("type").Scalar().(string)
+		if object.Shape() != config.Mapping || slices.Contains(types, got) || strings.Contains(got, "{{") {
+			continue // told elsewhere
+		}
+		mistakes = append(mistakes, object.Errorf("type", fmt.Sprintf("is %q in a %s block", got, kind), "use "+strings.Join(types, " or ")))
+	}
 	return mistakes
 }
 

@@ -172,6 +172,8 @@ func TestSlackBlocksOptions(t *testing.T) {
 		"too long":      {"blocks: [{type: section, text: {type: mrkdwn, text: " + long + "}}]", []string{"2:53: blocks[0].text.text: has 3001 characters, and Slack takes 3000"}},
 		"long header":   {"blocks: [{type: header, text: {type: plain_text, text: " + long[:151] + "}}]", []string{"2:56: blocks[0].text.text: has 151 characters, and Slack takes 150"}},
 		"type template": {"blocks: [{type: section, text: {type: '{{ .Type }}', text: x}}]", []string{"2:39: blocks[0].text.type: type cannot be a template"}},
+		"mrkdwn header": {"blocks: [{type: header, text: {type: mrkdwn, text: x}}]", []string{`2:38: blocks[0].text.type: is "mrkdwn" in a header block`}},
+		"untyped field": {"blocks: [{type: section, fields: [{text: x}]}]", []string{`2:35: blocks[0].fields[0].type: is "" in a section block`}},
 		"two mistakes": {"blocks:\n  - {type: image, alt_text: '{{ .Dta }}'}", []string{
 			"3:5: blocks[0]: has no image_url and no slack_file",
 			"3:33: blocks[0].alt_text: has no field .Dta",
