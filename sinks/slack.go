@@ -51,6 +51,10 @@ type slackDigest struct {
 	MaxWait time.Duration `yaml:"max_wait" range:"100ms..1h"`
 }
 
+// maxDigestBytes bounds the memory of the bodies that wait for a digest, of
+// which little is shown.
+const maxDigestBytes = 8 << 20
+
 // defaultSlack are the keys with their defaults; those of digest count when
 // digest is there.
 func defaultSlack() slackKeys {
@@ -76,7 +80,7 @@ func decodeSlack(c config.Sink) (slackOptions, config.Mistakes) {
 	mistakes := n.Decode(&keys)
 	o := slackOptions{channel: keys.Channel, token: keys.Token.Reveal()}
 	if !n.Get("digest").IsZero() && keys.Digest != nil {
-		o.batching = Batching{MaxEvents: keys.Digest.MaxEvents, MaxWait: keys.Digest.MaxWait}
+		o.batching = Batching{MaxEvents: keys.Digest.MaxEvents, MaxBytes: maxDigestBytes, MaxWait: keys.Digest.MaxWait}
 	}
 	var more config.Mistakes
 	if set(n, "webhook_url") {

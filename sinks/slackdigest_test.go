@@ -38,8 +38,8 @@ func TestSlackBatching(t *testing.T) {
 	server := newSlackServer(t)
 	for options, want := range map[string]Batching{
 		"":                                       {},
-		"digest: {}":                             {MaxEvents: 50, MaxWait: 30 * time.Second},
-		"digest: {max_events: 10, max_wait: 1m}": {MaxEvents: 10, MaxWait: time.Minute},
+		"digest: {}":                             {MaxEvents: 50, MaxBytes: 8 << 20, MaxWait: 30 * time.Second},
+		"digest: {max_events: 10, max_wait: 1m}": {MaxEvents: 10, MaxBytes: 8 << 20, MaxWait: time.Minute},
 	} {
 		if got := openSink(t, "slack", server.options("webhook", options), Deps{}).(BatchSink).Batching(); got != want {
 			t.Errorf("%q: Batching = %+v, want %+v", options, got, want)
