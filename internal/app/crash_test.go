@@ -227,7 +227,8 @@ func TestCrash(t *testing.T) {
 			t.Fatalf("kill %d: the process never came to step %s", k, crash)
 		}
 	}
-	v := startVictim(t, yaml, "")
+	admin := "127.0.0.1:" + freePort(t)
+	v := startVictim(t, strings.Replace(yaml, `admin: ""`, "admin: "+strconv.Quote(admin), 1), "")
 	l.url.Store(&v.url)
 	want := l.count() + 50
 	eventually(t, "events accepted after the last start", func() bool { return l.count() >= want })
@@ -235,6 +236,9 @@ func TestCrash(t *testing.T) {
 	senders.Wait()
 	missing := func() int { return len(undelivered(l, r)) }
 	eventually(t, "everything accepted is delivered", func() bool { return missing() == 0 })
+	// What was refused before a kill is only now, a while later, handed out
+	// again and becomes a dead letter.
+	eventually(t, "every event is settled", func() bool { n, _ := underWay(admin); return n == 0 })
 	v.signal(syscall.SIGTERM)
 	checkCrash(t, l, r, yaml, kills)
 }

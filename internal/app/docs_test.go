@@ -220,25 +220,33 @@ func (s *readmeShell) run(b fence) {
 // settled waits until a running penstock has nothing under way.
 func (s *readmeShell) settled() {
 	s.t.Helper()
+	admin := s.ports["8081"]
 	eventually(s.t, "nothing is under way", func() bool {
-		resp, err := http.Get(s.here("http://127.0.0.1:8081/api/v1/sinks"))
-		if err != nil {
-			return true // none runs
-		}
-		defer resp.Body.Close()
-		var answer struct {
-			Items []struct{ Waiting, Running, Outstanding int64 }
-		}
-		if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
-			return false
-		}
-		for _, sink := range answer.Items {
-			if sink.Waiting+sink.Running+sink.Outstanding > 0 {
-				return false
-			}
-		}
-		return true
+		handed, retries := underWay("127.0.0.1:" + admin)
+		return handed+retries <= 0
 	})
+}
+
+// underWay is how many deliveries wait for their first attempt or are being
+// made, and how many wait for another one, in the Penstock whose admin API is
+// there; -1 when none answers.
+func underWay(admin string) (deliveries, retries int64) {
+	resp, err := http.Get("http://" + admin + "/api/v1/sinks")
+	if err != nil {
+		return -1, 0
+	}
+	defer resp.Body.Close()
+	var answer struct {
+		Items []struct{ Waiting, Running, Outstanding int64 }
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || resp.StatusCode != http.StatusOK {
+		return 1, 0 // it is there, and not to be asked yet
+	}
+	for _, sink := range answer.Items {
+		deliveries += sink.Waiting + sink.Running
+		retries += sink.Outstanding
+	}
+	return deliveries, retries
 }
 
 // shows waits for every line of a text block in the output of the last block.

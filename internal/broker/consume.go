@@ -106,9 +106,7 @@ func (c *consumption) run(ctx context.Context) error {
 	touching, stopTouching := context.WithCancel(context.Background())
 	var touch sync.WaitGroup
 	touch.Go(func() { c.touch(touching) })
-	if c.b.embedded == nil {
-		touch.Go(func() { c.recount(touching) })
-	}
+	touch.Go(func() { c.recount(touching) })
 
 	err := errors.Join(fetchers.Wait(), others.Wait())
 	stopTouching()
@@ -317,8 +315,9 @@ func (c *consumption) touch(ctx context.Context) {
 // recountEvery is how often what waits for a retry is counted anew.
 const recountEvery = 30 * time.Second
 
-// recount corrects the ledger, for a retry that this process scheduled may be
-// settled by another.
+// recount corrects the ledger: a retry that this process scheduled may be
+// settled by another, and two copies of a delivery, which a crash can leave,
+// become one retry.
 func (c *consumption) recount(ctx context.Context) {
 	t := time.NewTicker(recountEvery)
 	defer t.Stop()
@@ -327,6 +326,9 @@ func (c *consumption) recount(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-t.C:
+		}
+		if c.b.retriesAddUp(ctx) {
+			continue
 		}
 		if err := c.b.countRetries(ctx, c.sub.Sink); err != nil && ctx.Err() == nil {
 			c.log.Warn("retries not counted, trying again", "err", err, "in", recountEvery)

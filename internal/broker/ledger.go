@@ -71,6 +71,14 @@ func (l *retryLedger) scheduled(a *delivery.Attempt) {
 	l.of(a.Origin).add(1, len(a.Event.Body))
 }
 
+// inherits reports that the message with that sequence was due when the count
+// began, so that it may have been handed out before.
+func (l *retryLedger) inherits(seq uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return seq <= l.through
+}
+
 // settled takes a message out that was fetched and is done with.
 func (l *retryLedger) settled(it *item) {
 	if it.lane != delivery.Retry {
@@ -169,14 +177,35 @@ func (b *Broker) countRetries(ctx context.Context, sink string) error {
 	return nil
 }
 
+// retriesAddUp reports that the ledgers of an embedded queue, which nobody else
+// reads, have together what the stream holds. It spares a walk over all of it.
+func (b *Broker) retriesAddUp(ctx context.Context) bool {
+	if b.embedded == nil {
+		return false
+	}
+	s, err := b.router.js.Stream(ctx, retryStream)
+	if err != nil {
+		return false
+	}
+	b.lanesMu.Lock()
+	defer b.lanesMu.Unlock()
+	var n int64
+	for _, l := range b.lanes {
+		l.mu.Lock()
+		n += l.routed.n + l.bypass.n + l.inherited.n
+		l.mu.Unlock()
+	}
+	return n == int64(s.CachedInfo().State.Msgs)
+}
+
 // hasRetry reports that a retry of this very delivery is already scheduled. A
 // sequence alone is not enough: sequences repeat after a restore.
-func (b *Broker) hasRetry(ctx context.Context, sink string, seq uint64, id string) (bool, error) {
+func (b *Broker) hasRetry(ctx context.Context, sink string, seq uint64, id, origin string) (bool, error) {
 	s, err := b.retryHandle(ctx)
 	if err != nil {
 		return false, err
 	}
-	m, err := s.GetLastMsgForSubject(ctx, retryAtSubject(sink, seq, id, ""))
+	m, err := s.GetLastMsgForSubject(ctx, retryAtSubject(sink, seq, id, origin))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return false, nil
 	}

@@ -51,6 +51,9 @@ func (c *consumption) one(ctx, attempts context.Context, it *item) {
 	}
 	if !ok {
 		c.h.Return(1)
+		if it.seq > 0 { // a retry that another one stands for
+			c.ledger.settled(it)
+		}
 		c.ack(it)
 		return
 	}
@@ -87,6 +90,9 @@ func (c *consumption) decode(ctx context.Context, it *item) (bool, error) {
 			a.Held += max(0, time.Since(md.Timestamp))
 		}
 		it.attempt, it.seq = a, md.Sequence.Stream
+		if md.NumDelivered > 1 || c.ledger.inherits(it.seq) {
+			return c.unscheduled(ctx, &it.attempt)
+		}
 		return true, nil
 	}
 	e, ok := decodeEvent(it.msg.Headers(), it.msg.Subject(), it.msg.Data())
@@ -97,10 +103,16 @@ func (c *consumption) decode(ctx context.Context, it *item) (bool, error) {
 	e.Seq = md.Sequence.Stream
 	it.attempt = delivery.Attempt{Event: e, Lane: delivery.Main, Early: c.early.Load().is(e.Subject, e.Seq)}
 	if md.NumDelivered > 1 {
-		has, err := c.b.hasRetry(ctx, c.sub.Sink, e.Seq, e.ID)
-		return !has, err
+		return c.unscheduled(ctx, &it.attempt)
 	}
 	return true, nil
+}
+
+// unscheduled reports that no retry waits that already stands for a message
+// which was handed out before: then the message is only to be acknowledged.
+func (c *consumption) unscheduled(ctx context.Context, a *delivery.Attempt) (bool, error) {
+	has, err := c.b.hasRetry(ctx, c.sub.Sink, a.Event.Seq, a.Event.ID, a.Origin)
+	return !has, err
 }
 
 // settle carries out a verdict. The message is acknowledged only after what
