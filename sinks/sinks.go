@@ -99,7 +99,8 @@ func kindOf[O any](
 func Kinds() []string { return slices.Sorted(maps.Keys(kinds())) }
 
 // Check returns everything that is wrong with the options of c, warnings
-// included, or nil. It neither touches the network nor opens files.
+// included, or nil. It never touches the network, and opens no files but those
+// of certificates that the options name.
 func Check(c config.Sink) config.Mistakes {
 	k, mistake := find(c)
 	if mistake != nil {
@@ -109,7 +110,7 @@ func Check(c config.Sink) config.Mistakes {
 }
 
 // Open builds the sink that c describes. It never touches the network and
-// starts nothing. The error is config.Mistakes when c is wrong.
+// starts nothing. The sinks of all kinds are Previewers. The error is config.Mistakes when c is wrong.
 func Open(c config.Sink, d Deps) (Sink, error) {
 	k, mistake := find(c)
 	if mistake != nil {

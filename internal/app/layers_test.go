@@ -57,6 +57,8 @@ var rooms = map[string][]string{
 	"go.yaml.in/yaml":                 {"config"},
 	"go.opentelemetry.io/":            {"internal/telemetry"},
 	"github.com/prometheus/":          {"internal/telemetry"},
+	"golang.org/x/net":                {"sinks"},
+	"golang.org/x/oauth2":             {"sinks"},
 	"golang.org/x/term":               {"cmd/penstock"},
 	"golang.org/x/sys":                {"internal/broker"},
 	"github.com/cenkalti/backoff":     {"internal/broker", "router"},
