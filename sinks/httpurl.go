@@ -132,7 +132,8 @@ func (t *urlTemplate) render(e event.Event) (*url.URL, error) {
 	if err != nil {
 		return nil, errors.New("it is not a URL")
 	}
-	for element := range strings.SplitSeq(u.Path, "/") {
+	// Some receivers decode a path before they take it apart.
+	for element := range strings.FieldsFuncSeq(u.Path, func(r rune) bool { return r == '/' || r == '\\' }) {
 		if element == "." || element == ".." {
 			return nil, errors.New("a value would make the path another one")
 		}
@@ -153,7 +154,11 @@ func templateError(err error) string {
 	if !errors.As(err, &inner) {
 		return "its template does not fit the event"
 	}
-	text := inner.Err.Error()
+	cause := inner.Err
+	for deeper := errors.Unwrap(cause); deeper != nil; deeper = errors.Unwrap(cause) {
+		cause = deeper
+	}
+	text := cause.Error()
 	if i := strings.LastIndex(text, ">: "); i >= 0 {
 		text = text[i+3:]
 	}
