@@ -49,6 +49,9 @@ func openHTTP(c config.Sink, o httpOptions, d Deps) (Sink, error) {
 		s.gzip = new(compressor)
 	}
 	secrets := append(o.auth.secrets(), o.transport.secrets()...)
+	if o.signer != nil {
+		secrets = append(secrets, o.signer.secrets...)
+	}
 	headers := maps.Clone(o.headers)
 	if o.auth.header != "" {
 		headers = withHeader(headers, "Authorization", o.auth.header)

@@ -55,6 +55,8 @@ type signer struct {
 	headers []string // it sets these
 	// sign returns the values of headers, in their order.
 	sign func(id string, at time.Time, body []byte) []string
+	// secrets are never sent, but whoever verifies knows them.
+	secrets []string
 }
 
 // decodeSign reads sign, which is n. It returns nil when there is none.
@@ -76,15 +78,22 @@ func decodeSign(n config.Node, k signKeys) (*signer, config.Mistakes) {
 		mistakes = append(mistakes, n.Errorf(place, "the scheme "+k.Scheme+" has room for one signature, so for one secret",
 			"keep one; standard-webhooks takes several"))
 	}
-	unknown := n.Get(place).Unresolved()
+	s, more := k.signer(n, place)
+	for _, secret := range k.Secrets {
+		s.secrets = append(s.secrets, secret.Reveal(), strings.TrimPrefix(secret.Reveal(), "whsec_"))
+	}
+	return s, append(mistakes, more...)
+}
+
+func (k signKeys) signer(n config.Node, place string) (*signer, config.Mistakes) {
 	switch k.Scheme {
 	case "standard-webhooks":
-		keys, more := standardKeys(n, place, k.Secrets, unknown)
-		return standardWebhooks(keys), append(mistakes, more...)
+		keys, mistakes := standardKeys(n, place, k.Secrets, n.Get(place).Unresolved())
+		return standardWebhooks(keys), mistakes
 	case "clickfunnels":
-		return clickFunnels(k.Secrets[0].Reveal()), mistakes
+		return clickFunnels(k.Secrets[0].Reveal()), nil
 	default:
-		return k.hmac(), mistakes
+		return k.hmac(), nil
 	}
 }
 
