@@ -42,7 +42,7 @@ var layers = map[string][]string{
 	"cmd/penstock": {
 		"config", "internal/app", "internal/broker", "internal/clickfunnels", "internal/console", "internal/delivery", "internal/event", "router",
 	},
-	"bench":              {"internal/app", "internal/clickfunnels"},
+	"bench":              {"config", "internal/app", "internal/clickfunnels", "internal/event", "sinks"},
 	"examples/receiver":  {},
 	"examples/subscribe": {},
 }
