@@ -32,13 +32,14 @@ const (
 
 // NewTransport returns the transport that the sinks of a process share: it
 // keeps connections open, speaks HTTP/2 where the receiver does, and dials
-// nothing that g forbids. It uses no proxy, because a proxy resolves names
+// nothing that g forbids. It uses no proxy, because a proxy looks names up
 // out of the guard's sight. How long a request may take is up to its context.
-func NewTransport(g Guard) *http.Transport { return newTransport(g, g.control) }
+func NewTransport(g Guard) *http.Transport { return newTransport(g, nil, g.control) }
 
-// newTransport takes apart what a guard says of names and of addresses.
-func newTransport(g Guard, control func(network, address string, c syscall.RawConn) error) *http.Transport {
-	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second, Control: control}
+// newTransport takes apart what a guard says of names and of addresses, and who
+// looks names up; nil is the system.
+func newTransport(g Guard, resolver *net.Resolver, control func(network, address string, c syscall.RawConn) error) *http.Transport {
+	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second, Resolver: resolver, Control: control}
 	return &http.Transport{
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			host, _, err := net.SplitHostPort(address)
