@@ -110,6 +110,9 @@ func decodeHTTP(c config.Sink) (httpOptions, config.Mistakes) {
 	if o.transport.publicOnly && (o.transport.proxy != nil || o.transport.fromEnv) {
 		told(config.Mistakes{n.Errorf("proxy", "looks up the host that an event chooses, out of our sight", "write the host of url out, or use no proxy")})
 	}
+	if p := o.transport.proxy; p != nil && p.Scheme == "https" && keys.TLS.ServerName != "" {
+		told(config.Mistakes{n.Get("tls").Errorf("server_name", "would be asked of the proxy's certificate too", "leave it out, or use a proxy by http://")})
+	}
 	o.classes, more = decodeResponses(keys.Responses)
 	told(more)
 	o.headers, more = decodeHeaders(n.Get("headers"), keys.Headers, o.setsHeaders(n))

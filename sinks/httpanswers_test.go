@@ -1,7 +1,11 @@
 package sinks
 
 import (
+	"bytes"
+	"io"
+	"net"
 	"net/http"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,5 +36,51 @@ func TestConfiguredResponses(t *testing.T) {
 		if pauses := want == delivery.Throttled || want == delivery.Failed; e != nil && (e.RetryAfter == 7*time.Second) != pauses {
 			t.Errorf("status %d: RetryAfter %s with class %q", status, e.RetryAfter, want)
 		}
+	}
+}
+
+// TestReceiversThatEndTheRequest have enough before they have read all of it.
+func TestReceiversThatEndTheRequest(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		answer string // empty: a reset
+		class  delivery.Class
+	}{
+		"reset": {"", delivery.Failed},
+		"413":   {"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", delivery.Rejected},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var wg sync.WaitGroup
+			wg.Go(func() { endEarly(l, tt.answer) })
+			t.Cleanup(func() { l.Close(); wg.Wait() })
+			e := sampleEvent()
+			e.Body = bytes.Repeat([]byte("x"), 8<<20) // more than fits into the buffers of a connection
+			err = openSink(t, "http", "url: http://"+l.Addr().String(), Deps{}).Deliver(within(t, 10*time.Second), e)
+			checkFailure(t, err, tt.class, "POST "+l.Addr().String())
+		})
+	}
+}
+
+// endEarly reads a little of each request, and answers or resets.
+func endEarly(l net.Listener, answer string) {
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		_, _ = io.ReadFull(conn, make([]byte, 1<<10)) // what comes is not looked at
+		if answer == "" {
+			_ = conn.(*net.TCPConn).SetLinger(0)
+			conn.Close()
+			continue
+		}
+		_, _ = io.WriteString(conn, answer)
+		_, _ = io.Copy(io.Discard, conn) // until the sender has seen the answer
+		conn.Close()
 	}
 }

@@ -180,13 +180,20 @@ func newTokens(c *clientcredentials.Config, transport http.RoundTripper) *tokens
 	return t
 }
 
+// tokenPause is how long a failed request for a token stands for those that
+// would follow: a server in trouble is not asked by every attempt.
+const tokenPause = time.Second
+
 // get returns a token that is valid and not the one of refused, which the
 // receiver did not accept; nil refuses none. A failure of the request that was
 // waited for is everybody's failure.
 func (t *tokens) get(ctx context.Context, refused *fetched) (*fetched, error) {
 	before := t.latest.Load()
-	if before.serves(refused) {
+	switch {
+	case before.serves(refused):
 		return before, nil
+	case before.err != nil && time.Since(before.at) < tokenPause:
+		return nil, before.err
 	}
 	select {
 	case t.turn <- struct{}{}:

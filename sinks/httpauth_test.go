@@ -198,6 +198,32 @@ func TestTokenFailures(t *testing.T) {
 	}
 }
 
+// TestTokensComeByTheSamePath fetches tokens from a server with the receiver's
+// authority and another name, at an address that an event could not choose.
+func TestTokensComeByTheSamePath(t *testing.T) {
+	t.Parallel()
+	ours := newAuthority(t)
+	files := ours.write(t, t.TempDir(), "client")
+	ids := mutual(t, ours, ours, nil, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = fmt.Fprint(w, `{"access_token":"token-secret-1"}`)
+	})
+	r := mutual(t, ours, ours, nil, nil)
+	s := openSink(t, "http", "url: "+r.URL+"\ntls: {server_name: crm.internal, ca_file: "+files.ca+", cert_file: "+files.cert+", key_file: "+files.key+"}\n"+
+		"auth: {oauth2: {token_url: "+ids.URL+", client_id: me, client_secret: x}}", Deps{})
+	if err := s.Deliver(within(t, 10*time.Second), sampleEvent()); err != nil {
+		t.Fatalf("Deliver: %v", err)
+	}
+	if got := r.lastHeader(t).Get("Authorization"); got != "Bearer token-secret-1" {
+		t.Errorf("Authorization is %q", got)
+	}
+	guarded := openSink(t, "http", "url: https://{{.Type}}/\nallowed_hosts: [127.0.0.1]\ntls: {ca_file: "+files.ca+", cert_file: "+files.cert+", key_file: "+files.key+"}\n"+
+		"auth: {oauth2: {token_url: "+ids.URL+", client_id: me, client_secret: x}}", Deps{})
+	e := sampleEvent()
+	e.Type = "127.0.0.1"
+	checkFailure(t, guarded.Deliver(within(t, 10*time.Second), e), delivery.Refused, "POST 127.0.0.1: 127.0.0.1 is not a public address")
+}
+
 // TestTokenStorm has many attempts wait for a token server that then fails:
 // they share its failure.
 func TestTokenStorm(t *testing.T) {
@@ -234,8 +260,8 @@ func TestTokenStorm(t *testing.T) {
 	}
 	close(release)
 	wg.Wait()
-	// Those that had not yet looked when the first one failed ask once more together.
-	if got := asked.Load(); got > attempts/2 {
-		t.Errorf("%d requests for a token of %d attempts, want one or a few", got, attempts)
+	// One more for every second that this machine took for it.
+	if got := asked.Load(); got > attempts/4 {
+		t.Errorf("%d requests for a token of %d attempts, want one", got, attempts)
 	}
 }

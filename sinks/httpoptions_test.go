@@ -60,6 +60,7 @@ func TestHTTPOptionsInFull(t *testing.T) {
 		"proxy, path":         {url + "proxy: http://proxy.example.com/hunter22", []string{"2:8: proxy: has more than a host and a port"}},
 		"proxy, scheme":       {url + "proxy: proxy.example.com:3128", []string{"2:8: proxy: must begin with http://, https:// or socks5://"}},
 		"proxy, metadata":     {url + "proxy: http://metadata.google.internal", []string{"2:8: proxy: points to metadata.google.internal, a cloud metadata service, which is never dialled"}},
+		"proxy, server name":  {url + "proxy: https://proxy.example.com\ntls: {server_name: crm}", []string{"3:20: tls.server_name: would be asked of the proxy's certificate too"}},
 		"responses, twice":    {url + "responses: {done: [2xx, 409], sink: [409], refused: [2XX]}", []string{"2:38: responses.sink[0]: is named already, in responses.done[1]", "2:54: responses.refused[0]: is named already, in responses.done[0]"}},
 		"responses, no code":  {url + "responses: {done: [20x, 99, 600, 1xx]}", []string{"2:20: responses.done[0]: needs a status from 200 to 599, or a hundred", "2:25: responses.done[1]: needs a status from 200 to 599, or a hundred", "2:29: responses.done[2]: needs a status from 200 to 599, or a hundred", "2:34: responses.done[3]: needs a status from 200 to 599, or a hundred"}},
 		"template, any host":  {"url: 'https://{{.Source}}.example.com/'", []string{"1:6: url: lets an event choose the host"}},

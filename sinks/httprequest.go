@@ -83,7 +83,8 @@ func withHeader(headers map[string]string, name, value string) map[string]string
 	return headers
 }
 
-// ownTransport gives the sink a transport of its own if the options need one.
+// ownTransport gives the sink a transport of its own if the options need one,
+// and the requests for tokens one that is not bound to the receiver's host.
 func (s *httpSink) ownTransport(o httpOptions, d Deps) error {
 	if o.transport.own() {
 		t, err := o.transport.open(d.Logger)
@@ -92,10 +93,26 @@ func (s *httpSink) ownTransport(o httpOptions, d Deps) error {
 		}
 		s.transport, s.owned = t, true
 	}
-	if o.auth.oauth2 != nil {
-		s.tokens = newTokens(o.auth.oauth2, s.transport)
+	if o.auth.oauth2 == nil {
+		return nil
 	}
+	t := s.transport
+	if o.transport.bound() {
+		var err error
+		if t, err = o.transport.unbound().open(d.Logger); err != nil {
+			return err
+		}
+	}
+	s.tokens = newTokens(o.auth.oauth2, t)
 	return nil
+}
+
+// Close gives up idle connections that no other sink uses.
+func (s *httpSink) Close() error {
+	if s.tokens != nil && s.owned {
+		s.tokens.client.CloseIdleConnections()
+	}
+	return s.client.Close()
 }
 
 // hidePerAttempt keeps what is new in every attempt out of errors and previews.

@@ -54,6 +54,15 @@ func (o transportOptions) own() bool {
 	return o.ownTLS || o.http1 || o.publicOnly || o.proxy != nil || o.fromEnv
 }
 
+// bound reports that the transport fits the sink's receiver alone.
+func (o transportOptions) bound() bool { return o.publicOnly || o.tls.ServerName != "" }
+
+// unbound returns the options for a host that the configuration names.
+func (o transportOptions) unbound() transportOptions {
+	o.publicOnly, o.tls.ServerName = false, ""
+	return o
+}
+
 // secrets returns what must not be shown.
 func (o transportOptions) secrets() []string {
 	if o.proxy == nil || o.proxy.User == nil {

@@ -195,6 +195,9 @@ func decodeURLTemplate(n config.Node, raw string, hosts []string) (*urlTemplate,
 	if n.Get(key).IsZero() {
 		key = "url_file"
 	}
+	if n.Get(key).Unresolved() {
+		return nil, nil, nil
+	}
 	mistake := func(key, what, hint string) (*urlTemplate, *url.URL, config.Mistakes) {
 		return nil, nil, config.Mistakes{n.Errorf(key, what, hint)}
 	}
