@@ -47,8 +47,9 @@ type httpKeys struct {
 	// none. The proxy then looks up the receiver's name: which address that
 	// is, we cannot check.
 	Proxy config.Secret `yaml:"proxy"`
-	// Responses says what answers mean, where the rules for all receivers are
-	// not this one's.
+	// Responses says what answers mean where the rules for all receivers are
+	// not this one's. It wins over retry.permanent_statuses; a status that no
+	// list names keeps its meaning.
 	Responses responseKeys `yaml:"responses"`
 }
 

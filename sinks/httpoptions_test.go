@@ -6,10 +6,34 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 )
+
+// TestExpiredCertificateIsAWarning keeps a process from being stopped by a
+// certificate that may be renewed while it runs.
+func TestExpiredCertificateIsAWarning(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	a := newAuthority(t)
+	files := a.write(t, dir, "client")
+	cert, key := a.issue(t, "client", -time.Minute)
+	for file, data := range map[string][]byte{files.cert: cert, files.key: key} {
+		if err := os.WriteFile(file, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := sinkConfig(t, "http", "url: https://crm.example.com\ntls: {cert_file: "+files.cert+", key_file: "+files.key+"}")
+	ms := Check(c)
+	if len(ms) != 1 || !ms[0].Warning || !strings.Contains(ms.Error(), "2:18: warning: tls.cert_file: the certificate expired on ") {
+		t.Errorf("Check = %v, want a warning", ms)
+	}
+	if _, err := Open(c, Deps{}); err != nil {
+		t.Errorf("Open: %v", err)
+	}
+}
 
 // TestHTTPOptionsInFull has the mistakes of the keys that most sinks do without.
 func TestHTTPOptionsInFull(t *testing.T) {

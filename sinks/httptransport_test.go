@@ -66,11 +66,12 @@ func issue(t *testing.T, c *x509.Certificate, by *authority) (*x509.Certificate,
 	return c, key, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
-// issue returns a certificate for name and 127.0.0.1 with its key, both PEM.
-func (a *authority) issue(t *testing.T, name string) (cert, key []byte) {
+// issue returns a certificate for name and 127.0.0.1 with its key, both PEM,
+// which is valid for some time.
+func (a *authority) issue(t *testing.T, name string, valid time.Duration) (cert, key []byte) {
 	t.Helper()
 	_, k, cert := issue(t, &x509.Certificate{
-		Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotAfter: time.Now().Add(valid), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}, a)
 	der, err := x509.MarshalECPrivateKey(k)
@@ -80,9 +81,9 @@ func (a *authority) issue(t *testing.T, name string) (cert, key []byte) {
 	return cert, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})
 }
 
-func (a *authority) pair(t *testing.T, name string) tls.Certificate {
+func (a *authority) pair(t *testing.T, name string, valid time.Duration) tls.Certificate {
 	t.Helper()
-	pair, err := tls.X509KeyPair(a.issue(t, name))
+	pair, err := tls.X509KeyPair(a.issue(t, name, valid))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +107,7 @@ func writeCertificates(t *testing.T, dir string) certificates {
 func (a *authority) write(t *testing.T, dir, name string) certificates {
 	t.Helper()
 	c := certificates{filepath.Join(dir, "ca.pem"), filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")}
-	cert, key := a.issue(t, name)
+	cert, key := a.issue(t, name, time.Hour)
 	for file, data := range map[string][]byte{c.ca: a.pem, c.cert: cert, c.key: key} {
 		if err := os.WriteFile(file, data, 0o600); err != nil {
 			t.Fatal(err)
@@ -120,7 +121,7 @@ func mutual(t *testing.T, server, clients *authority, change func(*tls.Config), 
 	t.Helper()
 	r := unstartedReceiver(answer)
 	r.TLS = &tls.Config{
-		Certificates: []tls.Certificate{server.pair(t, "crm.internal")},
+		Certificates: []tls.Certificate{server.pair(t, "crm.internal", time.Hour)},
 		ClientAuth:   tls.RequireAndVerifyClientCert, ClientCAs: clients.pool(),
 	}
 	r.EnableHTTP2 = true
@@ -144,10 +145,12 @@ func TestTLSOptions(t *testing.T) {
 		text    string
 		proto   string
 	}{
-		"mutual":                    {options: "tls: {" + both + "}", proto: "HTTP/2.0"},
-		"mutual, without HTTP/2":    {options: "http2: false\ntls: {" + both + "}", proto: "HTTP/1.1"},
-		"name of the certificate":   {options: "tls: {server_name: crm.internal, " + both + "}", proto: "HTTP/2.0"},
-		"another name":              {options: "tls: {server_name: other.internal, " + both + "}", class: delivery.Network, text: "other.internal"},
+		"mutual":                  {options: "tls: {" + both + "}", proto: "HTTP/2.0"},
+		"mutual, without HTTP/2":  {options: "http2: false\ntls: {" + both + "}", proto: "HTTP/1.1"},
+		"name of the certificate": {options: "tls: {server_name: crm.internal, " + both + "}", proto: "HTTP/2.0"},
+		"another name":            {options: "tls: {server_name: other.internal, " + both + "}", class: delivery.Network, text: "other.internal"},
+		"an expired certificate": {options: "tls: {" + both + "}", class: delivery.Network, text: "expired",
+			change: func(c *tls.Config) { c.Certificates = []tls.Certificate{ours.pair(t, "crm.internal", -time.Minute)} }},
 		"no certificate to show":    {options: "tls: {ca_file: " + files.ca + "}", change: upTo(tls.VersionTLS12), class: delivery.Network, text: "TLS: "},
 		"the system's authorities":  {options: "http2: false", class: delivery.Network, text: "unknown authority"},
 		"an authority not theirs":   {options: "tls: {" + both + "}", change: func(c *tls.Config) { c.ClientCAs, c.MaxVersion = other.pool(), tls.VersionTLS12 }, class: delivery.Network, text: "TLS: "},

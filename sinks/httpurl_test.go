@@ -121,3 +121,33 @@ func TestHostOfAnEvent(t *testing.T) {
 		})
 	}
 }
+
+// FuzzURLOfAnEvent inserts anything: it changes what stands in its place only.
+func FuzzURLOfAnEvent(f *testing.F) {
+	for _, seed := range []string{"orders/invoice.paid", "..", "a&b=c#d", "\x00\xff%2e%2e", "@evil.com:80/", "ü 💰", "{{.ID}}"} {
+		f.Add(seed, seed)
+	}
+	f.Fuzz(func(t *testing.T, kind, subject string) {
+		template, _, what, _ := parseURLTemplate("https://api.example.com/hooks/{{.Type}}/in?x={{.Subject}}&y=1")
+		if what != "" {
+			t.Fatal(what)
+		}
+		u, err := template.of(event.Event{Type: kind, Subject: subject})
+		if err != nil {
+			if delivery.ClassOf(err) != delivery.Ours || strings.ContainsAny(err.Error(), "\r\n") {
+				t.Errorf("of(%q, %q) = %v (%s), want one line of class ours", kind, subject, err, delivery.ClassOf(err))
+			}
+			return
+		}
+		elements := strings.Split(u.EscapedPath(), "/")
+		if u.Host != "api.example.com" || u.User != nil || u.Fragment != "" || len(elements) != 4 || elements[1] != "hooks" || elements[3] != "in" {
+			t.Errorf("of(%q, %q) = %s, want one path element and no other host", kind, subject, u)
+		}
+		if q := u.Query(); len(q) != 2 || q.Get("x") != subject || q.Get("y") != "1" {
+			t.Errorf("of(%q, %q) has the query %q", kind, subject, u.RawQuery)
+		}
+		if _, err := http.NewRequest(http.MethodPost, u.String(), nil); err != nil {
+			t.Errorf("of(%q, %q) makes no request: %v", kind, subject, err)
+		}
+	})
+}

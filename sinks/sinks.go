@@ -3,7 +3,7 @@
 // A new kind is a file with its options, a decode function and an open
 // function, one line in the table of kinds, and a fixture in the conformance
 // suite. What kinds share is in client.go (HTTP) and guard.go (what may be
-// dialled).
+// dialled); what the kind http alone can do begins with http in its file's name.
 package sinks
 
 import (
@@ -33,7 +33,8 @@ type Sink interface {
 // Deps are what sinks need of the process. The zero Deps works.
 type Deps struct {
 	// HTTP makes the requests of all sinks; it is made by NewTransport, once
-	// per process. Nil gives each sink that needs one a transport of its own.
+	// per process. Nil gives each sink that needs one a transport of its own,
+	// as have those whose options ask for one.
 	HTTP http.RoundTripper
 	// Stdout is where the log kind writes, one Write per event. Several sinks
 	// may write to it at one time, as *os.File allows. Nil discards.
