@@ -18,6 +18,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/net/http/httpproxy"
+
 	"github.com/penstock/penstock/config"
 	"github.com/penstock/penstock/internal/delivery"
 )
@@ -65,12 +67,25 @@ func (o transportOptions) unbound() transportOptions {
 
 // secrets returns what must not be shown.
 func (o transportOptions) secrets() []string {
-	if o.proxy == nil || o.proxy.User == nil {
-		return nil
+	proxies := []*url.URL{o.proxy}
+	if o.fromEnv {
+		env := httpproxy.FromEnvironment()
+		for _, raw := range []string{env.HTTPProxy, env.HTTPSProxy} {
+			if u, err := url.Parse(raw); err == nil {
+				proxies = append(proxies, u)
+			}
+		}
 	}
-	password, _ := o.proxy.User.Password()
-	both := o.proxy.User.Username() + ":" + password
-	return []string{password, both, o.proxy.User.String(), base64.StdEncoding.EncodeToString([]byte(both))}
+	var secrets []string
+	for _, p := range proxies {
+		if p == nil || p.User == nil {
+			continue
+		}
+		password, _ := p.User.Password()
+		both := p.User.Username() + ":" + password
+		secrets = append(secrets, password, both, p.User.String(), base64.StdEncoding.EncodeToString([]byte(both)))
+	}
+	return secrets
 }
 
 // decodeTLS checks tls, which is n, and the files that it names.
@@ -205,7 +220,8 @@ func (o transportOptions) transport() (*http.Transport, error) {
 	case o.proxy != nil:
 		t.Proxy = http.ProxyURL(o.proxy)
 	case o.fromEnv:
-		t.Proxy = http.ProxyFromEnvironment
+		proxyFor := httpproxy.FromEnvironment().ProxyFunc()
+		t.Proxy = func(r *http.Request) (*url.URL, error) { return proxyFor(r.URL) }
 	}
 	if t.Proxy != nil {
 		t.OnProxyConnectResponse = func(_ context.Context, _ *url.URL, _ *http.Request, answer *http.Response) error {

@@ -312,15 +312,15 @@ func TestProxy(t *testing.T) {
 		class    delivery.Class
 		text     string
 	}{
-		"plain":         {plain, "http://crm.internal/", headerSecret, "POST crm.internal", "", ""},
-		"TLS":           {secure, "https://crm.internal/", headerSecret, "CONNECT crm.internal:443", "", ""},
-		"plain refused": {plain, "http://crm.internal/", querySecret, "POST crm.internal", delivery.Refused, "answered 407"},
-		"TLS refused":   {secure, "https://crm.internal/", querySecret, "CONNECT crm.internal:443", delivery.Refused, "the proxy answered 407"},
+		"plain":         {plain, "http://crm.internal/", headerSecretInURL, "POST crm.internal", "", ""},
+		"TLS":           {secure, "https://crm.internal/", headerSecretInURL, "CONNECT crm.internal:443", "", ""},
+		"plain refused": {plain, "http://crm.internal/", "query-secret%26more", "POST crm.internal", delivery.Refused, "answered 407"},
+		"TLS refused":   {secure, "https://crm.internal/", "query-secret%26more", "CONNECT crm.internal:443", delivery.Refused, "the proxy answered 407"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			at, asked := proxy(t, tt.to.Listener.Addr().String(), headerSecret)
-			at = strings.Replace(at, "http://", "http://me:"+strings.NewReplacer("/", "%2F", "&", "%26").Replace(tt.password)+"@", 1)
+			at = strings.Replace(at, "http://", "http://me:"+tt.password+"@", 1)
 			s := openSink(t, "http", withTLS+"url: "+tt.url+"\nproxy: "+at, Deps{})
 			err := s.Deliver(within(t, 10*time.Second), sampleEvent())
 			checkFailure(t, err, tt.class, tt.text)
@@ -330,6 +330,35 @@ func TestProxy(t *testing.T) {
 		})
 	}
 }
+
+// TestProxyOfTheEnvironment is used when the configuration says so, and only
+// then.
+func TestProxyOfTheEnvironment(t *testing.T) {
+	r := newReceiver(t, nil)
+	at, asked := proxy(t, r.Listener.Addr().String(), querySecret)
+	t.Setenv("HTTP_PROXY", strings.Replace(at, "http://", "http://me:"+headerSecretInURL+"@", 1))
+	// A label of more than 63 characters cannot be a host anywhere.
+	nowhere := strings.Repeat("x", 64) + ".invalid"
+	t.Setenv("NO_PROXY", "direct."+nowhere)
+	s := openSink(t, "http", "url: http://crm.invalid/\nproxy: environment", Deps{})
+	err := s.Deliver(within(t, 10*time.Second), sampleEvent())
+	checkFailure(t, err, delivery.Refused, "answered 407")
+	checkNoSecret(t, "kept answer", string(err.(*delivery.Error).Response))
+	if got := asked.Swap(nil); got == nil || *got != "POST crm.invalid" {
+		t.Errorf("the proxy was asked for %v, want POST crm.invalid", got)
+	}
+	for _, options := range []string{"url: http://direct." + nowhere + "/\nproxy: environment", "url: http://" + nowhere + "/"} {
+		if err := openSink(t, "http", options, Deps{}).Deliver(within(t, 10*time.Second), sampleEvent()); delivery.ClassOf(err) != delivery.Network {
+			t.Errorf("Deliver with %q = %v, want the name looked up here", options, err)
+		}
+	}
+	if got := asked.Load(); got != nil {
+		t.Errorf("the proxy was asked for %s, want nothing", *got)
+	}
+}
+
+// headerSecretInURL is headerSecret as the user part of a URL has it.
+const headerSecretInURL = "header-secret%2Fwith+signs"
 
 // TestProxyIsNoWayAroundTheGuard has the guard refuse what a proxy would reach.
 func TestProxyIsNoWayAroundTheGuard(t *testing.T) {
