@@ -67,6 +67,7 @@ func openHTTP(c config.Sink, o httpOptions, d Deps) (Sink, error) {
 	s.classes = o.classes
 	if s.url != nil {
 		s.url.extra = query
+		s.label = strings.ReplaceAll(s.label, standIn, "*")
 	}
 	if err := s.ownTransport(o, d); err != nil {
 		return nil, err

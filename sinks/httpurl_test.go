@@ -102,6 +102,9 @@ func TestHostOfAnEvent(t *testing.T) {
 			r := newReceiver(t, nil)
 			s := openSink(t, "http", "url: 'http://{{.Type}}/hooks'\n"+
 				"allowed_hosts: [api.example.com, '*.hooks.example.com', localhost, 127.0.0.1, 10.1.2.3, 100.100.100.200]", Deps{}).(*httpSink)
+			if got := s.String(); got != "POST *" {
+				t.Errorf("the sink prints as %q, want POST *", got)
+			}
 			if tt.class == "" { // what is allowed is not ours to reach
 				s.transport = &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 					return new(net.Dialer).DialContext(ctx, network, r.Listener.Addr().String())
