@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 )
@@ -19,6 +20,7 @@ type sample struct {
 	cpu      time.Duration // of the server, per event
 	p50, p99 time.Duration
 	rss      int64
+	allocs   float64         // per event; sinks only
 	delays   []time.Duration // from acceptance to arrival, sorted; isolation only
 }
 
@@ -29,7 +31,7 @@ type arm struct {
 }
 
 func arms() []arm {
-	return append([]arm{
+	return slices.Concat([]arm{
 		{"ceiling", runCeiling},
 		{"accept process", accept("process")},
 		{"accept interval", accept("interval")},
@@ -38,7 +40,7 @@ func arms() []arm {
 		{"deliver 1 sink, no records", deliver(1, noRecordsVariable+"=1")},
 		{"deliver 8 sinks", deliver(8)},
 		{"accept process, 500/s", paced},
-	}, isolationArms()...)
+	}, isolationArms(), sinkArms())
 }
 
 func runCeiling(ctx context.Context, o options, round int) (sample, error) {

@@ -18,8 +18,8 @@ func run(ctx context.Context, o options) error {
 	samples := map[string][]sample{}
 	for round := range o.rounds {
 		for _, a := range all {
-			if !strings.Contains(a.name, o.only) && a.name != "ceiling" {
-				continue
+			if !strings.Contains(a.name, o.only) && (a.name != "ceiling" || strings.HasPrefix(o.only, "sinks")) {
+				continue // the ceiling is what all but the sinks are compared with
 			}
 			s, err := a.run(ctx, o, round)
 			if err != nil {
@@ -57,14 +57,23 @@ the server's alone. dedupe_window is 2m. The ceiling is an Echo server that read
 requests, answers 202 and does nothing else.
 
 `, o.rounds, o.conns, bodySize)
+	reportArms(w, samples)
+	extra(w, samples)
+	reportIsolation(w, samples)
+	reportSinks(w, samples)
+}
+
+// reportArms shows the arms that are compared with the ceiling.
+func reportArms(w io.Writer, samples map[string][]sample) {
+	if len(samples["ceiling"]) == 0 {
+		return
+	}
 	fmt.Fprintf(w, "| arm | events/s | of the ceiling | CPU µs an event | p50 | p99 | peak RSS |\n|---|---|---|---|---|---|---|\n")
 	for _, a := range arms() {
-		if s := samples[a.name]; len(s) > 0 && !strings.HasPrefix(a.name, isolationArm) {
+		if s := samples[a.name]; len(s) > 0 && !strings.HasPrefix(a.name, isolationArm) && !strings.HasPrefix(a.name, sinkArm) {
 			row(w, a.name, s, samples["ceiling"])
 		}
 	}
-	extra(w, samples)
-	reportIsolation(w, samples)
 }
 
 func row(w io.Writer, name string, s, ceiling []sample) {

@@ -32,13 +32,14 @@ const (
 
 // NewTransport returns the transport that the sinks of a process share: it
 // keeps connections open, speaks HTTP/2 where the receiver does, and dials
-// nothing that g forbids. It uses no proxy, because a proxy resolves names
+// nothing that g forbids. It uses no proxy, because a proxy looks names up
 // out of the guard's sight. How long a request may take is up to its context.
-func NewTransport(g Guard) *http.Transport { return newTransport(g, g.control) }
+func NewTransport(g Guard) *http.Transport { return newTransport(g, nil, g.control) }
 
-// newTransport takes apart what a guard says of names and of addresses.
-func newTransport(g Guard, control func(network, address string, c syscall.RawConn) error) *http.Transport {
-	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second, Control: control}
+// newTransport takes apart what a guard says of names and of addresses, and who
+// looks names up; nil is the system.
+func newTransport(g Guard, resolver *net.Resolver, control func(network, address string, c syscall.RawConn) error) *http.Transport {
+	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second, Resolver: resolver, Control: control}
 	return &http.Transport{
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			host, _, err := net.SplitHostPort(address)
@@ -61,6 +62,9 @@ func newTransport(g Guard, control func(network, address string, c syscall.RawCo
 		MaxResponseHeaderBytes: 64 << 10,
 		// A head and a webhook of the usual size leave in one write.
 		WriteBufferSize: 16 << 10,
+		// A connection whose other end is gone without a word would fail every
+		// attempt on it until TCP gives up, which takes a quarter of an hour.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
 	}
 }
 
@@ -68,17 +72,22 @@ func newTransport(g Guard, control func(network, address string, c syscall.RawCo
 // outcomes mean. It is safe for concurrent use.
 type client struct {
 	transport http.RoundTripper
-	owned     bool         // transport is this client's alone
-	request   http.Request // what all requests have in common
-	label     string       // "POST crm.example.com", for errors
-	permanent []int        // statuses that no retry will change
-	scrub     scrubber
+	owned     bool                   // transport is this client's alone
+	request   http.Request           // what all requests have in common
+	label     string                 // "POST crm.example.com", for errors
+	permanent []int                  // statuses that no retry will change
+	classes   map[int]delivery.Class // what the configuration says of a status; "" is done
+	secrets   []string
+	scrub     scrubber // of secrets
+	// perAttempt are headers whose values differ by attempt and are secret.
+	perAttempt []string
 }
 
 // newClient returns a client that sends to u. The secrets, and what may be
 // secret in u, never appear in an error or in the part of an answer that is
 // kept, even when the receiver repeats them.
 func newClient(d Deps, method string, u *url.URL, permanent []int, secrets ...string) *client {
+	secrets = append(secrets, urlSecrets(u)...)
 	c := &client{
 		transport: d.HTTP,
 		request: http.Request{
@@ -87,7 +96,8 @@ func newClient(d Deps, method string, u *url.URL, permanent []int, secrets ...st
 		},
 		label:     method + " " + u.Host,
 		permanent: permanent,
-		scrub:     newScrubber(append(secrets, urlSecrets(u)...)),
+		secrets:   secrets,
+		scrub:     newScrubber(secrets),
 	}
 	if c.transport == nil {
 		c.transport, c.owned = NewTransport(Guard{}), true
@@ -103,41 +113,69 @@ func (c *client) GoString() string { return c.label }
 
 // Close gives up idle connections that no other sink uses.
 func (c *client) Close() error {
-	if t, ok := c.transport.(*http.Transport); ok && c.owned {
+	if t, ok := c.transport.(interface{ CloseIdleConnections() }); ok && c.owned {
 		t.CloseIdleConnections()
 	}
 	return nil
 }
 
-// send makes one request, following no redirect. It returns nil for a 2xx,
-// else a *delivery.Error. The header is sent as it is and not changed; data
-// must not change even after send has returned, as HTTP allows an answer
-// before the end of the request.
+// send makes one request, following no redirect. It returns nil when the
+// receiver has taken the event, else a *delivery.Error. The header is sent as
+// it is and not changed; data must not change even after send has returned, as
+// HTTP allows an answer before the end of the request.
 func (c *client) send(ctx context.Context, header http.Header, data []byte) error {
+	return c.sendTo(ctx, c.request.URL, header, data)
+}
+
+// sendTo is send to another URL than the client's own.
+func (c *client) sendTo(ctx context.Context, u *url.URL, header http.Header, data []byte) error {
 	start := time.Now()
 	reqCtx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	trace := delivery.TraceOf(ctx)
-	if trace != nil && c.request.URL.Scheme == "https" {
+	if trace != nil && u.Scheme == "https" {
 		reqCtx = traceTLS(reqCtx, trace)
 	}
-	resp, err := c.transport.RoundTrip(c.newRequest(reqCtx, header, data))
+	resp, err := c.transport.RoundTrip(c.newRequest(reqCtx, u, header, data))
 	if err != nil {
-		return c.noAnswer(ctx, start, err)
+		return c.noAnswer(ctx, start, c.labelOf(u), c.scrubOf(header), err)
 	}
 	trace.Answered(time.Since(start))
 	defer resp.Body.Close()
-	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
+	class, note := c.classOf(resp)
+	if class == "" {
 		// The receiver has the event, whatever becomes of the rest.
 		drain(resp, io.Discard, maxDrain, cancel)
 		return nil
 	}
-	return c.answered(resp, cancel)
+	return c.answered(resp, class, c.labelOf(u), c.scrubOf(header), note, cancel)
 }
 
-func (c *client) newRequest(ctx context.Context, header http.Header, data []byte) *http.Request {
+// labelOf names a request to u in errors.
+func (c *client) labelOf(u *url.URL) string {
+	if u == c.request.URL {
+		return c.label
+	}
+	return c.request.Method + " " + u.Host
+}
+
+// scrubOf returns what removes the secrets of a request with this header.
+func (c *client) scrubOf(header http.Header) scrubber {
+	if len(c.perAttempt) == 0 {
+		return c.scrub
+	}
+	secrets := slices.Clone(c.secrets)
+	for _, name := range c.perAttempt {
+		for _, value := range header[name] {
+			secrets = append(secrets, headerSecrets(value)...)
+		}
+	}
+	return newScrubber(secrets)
+}
+
+func (c *client) newRequest(ctx context.Context, u *url.URL, header http.Header, data []byte) *http.Request {
 	r := c.request.WithContext(ctx)
-	r.Header = header
+	r.URL, r.Host, r.Header = u, u.Host, header
 	r.ContentLength = int64(len(data))
 	if len(data) == 0 {
 		r.Body = http.NoBody
@@ -164,20 +202,19 @@ func drain(resp *http.Response, w io.Writer, max int64, cancel context.CancelFun
 	return err == io.EOF
 }
 
-// answered returns what an answer other than 2xx means.
-func (c *client) answered(resp *http.Response, cancel context.CancelFunc) error {
+// answered returns an answer that is of a class as an error.
+func (c *client) answered(resp *http.Response, class delivery.Class, label string, scrub scrubber, note string, cancel context.CancelFunc) *delivery.Error {
 	var start bytes.Buffer
-	window := int64(maxResponse + c.scrub.longest)
+	window := int64(maxResponse + scrub.longest)
 	whole := drain(resp, &start, window, cancel)
 	if int64(start.Len()) == window {
 		drain(resp, io.Discard, maxDrain, cancel)
 	}
-	class, note := classify(resp, c.permanent)
 	e := &delivery.Error{
 		Class:    class,
 		Status:   resp.StatusCode,
-		Response: c.scrub.head(start.Bytes(), whole, maxResponse),
-		Err:      fmt.Errorf("%s: answered %s%s", c.label, statusText(resp.StatusCode), c.scrub.clean(note)),
+		Response: scrub.head(start.Bytes(), whole, maxResponse),
+		Err:      fmt.Errorf("%s: answered %s%s", label, statusText(resp.StatusCode), scrub.clean(note)),
 	}
 	if class == delivery.Throttled || class == delivery.Failed {
 		e.RetryAfter = retryAfter(resp.Header, time.Now())
@@ -185,10 +222,22 @@ func (c *client) answered(resp *http.Response, cancel context.CancelFunc) error 
 	return e
 }
 
-// classify says whose fault an answer other than 2xx is, and what to add to
-// its status in the error's text.
+// classOf says whose fault an answer is, "" when it is none: by the
+// configuration, else by the rules for all receivers.
+func (c *client) classOf(resp *http.Response) (delivery.Class, string) {
+	byRule, note := classify(resp, c.permanent)
+	if class, ok := c.classes[resp.StatusCode]; ok {
+		return class, note
+	}
+	return byRule, note
+}
+
+// classify says whose fault an answer is, "" for a 2xx, and what to add to its
+// status in the error's text.
 func classify(resp *http.Response, permanent []int) (delivery.Class, string) {
 	switch s := resp.StatusCode; {
+	case s >= 200 && s < 300:
+		return "", ""
 	case slices.Contains(permanent, s):
 		return delivery.Rejected, ""
 	case s == http.StatusTooManyRequests:

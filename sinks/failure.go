@@ -29,10 +29,10 @@ func (f *failure) Unwrap() error { return f.cause }
 
 // noAnswer returns what it means that a request begun at start had no answer.
 // ctx is the attempt's, so that its end is told apart from other errors.
-func (c *client) noAnswer(ctx context.Context, start time.Time, err error) error {
+func (c *client) noAnswer(ctx context.Context, start time.Time, label string, scrub scrubber, err error) error {
 	class, text := explain(ctx, start, err)
 	return &delivery.Error{Class: class, Err: &failure{
-		text:  c.label + ": " + oneLine(c.scrub.clean(text), 400),
+		text:  label + ": " + oneLine(scrub.clean(text), 400),
 		cause: err,
 	}}
 }
@@ -42,9 +42,12 @@ func (c *client) noAnswer(ctx context.Context, start time.Time, err error) error
 func explain(ctx context.Context, start time.Time, err error) (delivery.Class, string) {
 	var guarded *guardError
 	var dns *net.DNSError
+	var proxy *proxyError
 	switch {
 	case errors.As(err, &guarded):
 		return delivery.Refused, guarded.Error()
+	case errors.As(err, &proxy):
+		return proxy.class(), proxy.Error()
 	case errors.Is(ctx.Err(), context.Canceled):
 		return delivery.Failed, "cancelled"
 	case ctx.Err() != nil:

@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
-	"strings"
+	"slices"
 	"syscall"
 )
 
@@ -12,7 +12,12 @@ import (
 // link-local addresses and from the metadata services of clouds, which hand
 // credentials to whoever asks, also when such an address is wrapped in an IPv6
 // one. Loopback and private addresses are allowed: internal services live there.
-type Guard struct{}
+// A Guard is a value and may be used concurrently.
+type Guard struct {
+	// PublicOnly refuses every address that is not public as well. It is for
+	// hosts that an event may choose.
+	PublicOnly bool
+}
 
 // guardError is a dial that the guard refused. It is a mistake in the
 // configuration or in DNS, not a failure of the receiver.
@@ -30,6 +35,8 @@ var metadataNames = []string{
 	"metadata.google.internal",
 	"metadata.goog",
 	"metadata",
+	"metadata.azure.internal",
+	"metadata.tencentyun.com",
 	"instance-data",
 	"instance-data.ec2.internal",
 }
@@ -38,14 +45,12 @@ var metadataNames = []string{
 // port, may not be dialled. It does not resolve names: CheckAddr does the rest
 // when the address is known.
 func (g Guard) CheckHost(host string) error {
-	if a, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
+	name := plainHost(host)
+	if a, ok := hostAddr(name); ok {
 		return g.CheckAddr(a)
 	}
-	name := strings.ToLower(strings.TrimSuffix(host, "."))
-	for _, m := range metadataNames {
-		if name == m {
-			return &guardError{target: name, why: "a cloud metadata service"}
-		}
+	if slices.Contains(metadataNames, name) {
+		return &guardError{target: name, why: "a cloud metadata service"}
 	}
 	return nil
 }
@@ -53,7 +58,11 @@ func (g Guard) CheckHost(host string) error {
 // CheckAddr returns an error if a may not be dialled.
 func (g Guard) CheckAddr(a netip.Addr) error {
 	for _, inner := range embedded(a) {
-		if why := forbidden(inner); why != "" {
+		why := forbidden(inner)
+		if why == "" && g.PublicOnly && !public(inner) {
+			why = "not a public address"
+		}
+		if why != "" {
 			return &guardError{target: a.String(), why: why}
 		}
 	}
@@ -91,6 +100,37 @@ var forbiddenNets = []struct {
 	{netip.MustParsePrefix("224.0.0.0/4"), "a multicast address"},
 	{netip.MustParsePrefix("ff00::/8"), "a multicast address"},
 	{netip.MustParsePrefix("255.255.255.255/32"), "a broadcast address"},
+}
+
+// reservedNets are the addresses that Go takes for public and that are not, by
+// the registries of special-purpose addresses of RFC 6890. Those that wrap an
+// IPv4 address are among them: where they lead is up to a gateway.
+var reservedNets = []netip.Prefix{
+	netip.MustParsePrefix("100.64.0.0/10"),
+	netip.MustParsePrefix("192.0.0.0/24"),
+	netip.MustParsePrefix("192.0.2.0/24"),
+	netip.MustParsePrefix("192.88.99.0/24"),
+	netip.MustParsePrefix("198.18.0.0/15"),
+	netip.MustParsePrefix("198.51.100.0/24"),
+	netip.MustParsePrefix("203.0.113.0/24"),
+	netip.MustParsePrefix("240.0.0.0/4"),
+	netip.MustParsePrefix("::/96"),
+	netip.MustParsePrefix("::ffff:0:0:0/96"),
+	netip.MustParsePrefix("64:ff9b:1::/48"),
+	netip.MustParsePrefix("100::/64"),
+	netip.MustParsePrefix("2001::/23"),
+	netip.MustParsePrefix("2001:db8::/32"),
+	netip.MustParsePrefix("2002::/16"),
+	netip.MustParsePrefix("3fff::/20"),
+	netip.MustParsePrefix("5f00::/16"),
+	netip.MustParsePrefix("fec0::/10"),
+}
+
+// public reports an address that is reached over the internet. a is unmapped
+// and has no zone.
+func public(a netip.Addr) bool {
+	return a.IsGlobalUnicast() && !a.IsPrivate() &&
+		!slices.ContainsFunc(reservedNets, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 const metadataWhy = "a cloud metadata address"

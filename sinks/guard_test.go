@@ -97,6 +97,37 @@ func TestGuardHosts(t *testing.T) {
 		"[fe80::1]":                  true,
 		"::ffff:169.254.169.254":     true,
 		"crm.example.com":            false,
+		"metadata.azure.internal":    true,
+		"metadata.tencentyun.com":    true,
+		"metadata.google.internal..": true,
+		"ｍetadata.google.internal":   true, // full-width m
+		"metadata。google。internal":   true, // ideographic full stops
+		"metadata．google．internal":   true, // full-width full stops
+		"Ⓜetadata.goog":              true, // circled M
+		"metaｄata":                   true,
+		"2852039166":                 true,
+		"0xa9fea9fe":                 true,
+		"0XA9.0xFE.0251.254":         true,
+		"0251.0376.0251.0376":        true,
+		"169.254.43518":              true,
+		"169.16689662":               true,
+		"169.254.169.254.":           true,
+		"169.254.169.254..":          true,
+		"１６９.２５４.１６９.２５４":            true,
+		"169。254。169。254":            true,
+		"0":                          true,
+		"0x0":                        true,
+		"00000000000":                true,
+		"[::ffff:a9fe:a9fe]":         true,
+		"[fe80::1%25eth0]":           true,
+		"fe80::1%eth0":               true,
+		"64:ff9b::a9fe:a9fe":         true,
+		"2130706433":                 false, // 127.0.0.1
+		"4294967296":                 false, // no address
+		"1.2.3.4.5":                  false,
+		"169.254.1.example.com":      false,
+		"08.example.com":             false,
+		"0x":                         false,
 		"metadata.example.com":       false,
 		"localhost":                  false,
 		"127.0.0.1":                  false,
@@ -121,6 +152,13 @@ func TestGuardHoldsAtDialTime(t *testing.T) {
 		"name":                  "metadata.google.internal",
 		"name with capitals":    "Metadata.Google.Internal.",
 		"name of the other one": "instance-data",
+		"full-width name":       "ｍetadata.google.internal",
+		"ideographic stops":     "metadata。google。internal",
+		"full-width address":    "１６９.２５４.１６９.２５４",
+		"decimal":               "2852039166",
+		"octal":                 "0251.0376.0251.0376",
+		"hexadecimal":           "0xa9fea9fe",
+		"NAT64":                 "[64:ff9b::a9fe:a9fe]",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -152,7 +190,7 @@ func TestGuardSeesThroughNumbers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var dials dialLog
-			err := postPastCheck(t, host, newTransport(Guard{}, dials.control))
+			err := postPastCheck(t, host, newTransport(Guard{}, nil, dials.control))
 			if err == nil {
 				t.Errorf("POST to %s succeeded", host)
 			}
@@ -170,7 +208,7 @@ func TestGuardSeesThroughNumbers(t *testing.T) {
 func TestGuardSeesTheResolvedAddress(t *testing.T) {
 	t.Parallel()
 	var dials dialLog
-	_ = postPastCheck(t, "localhost", newTransport(Guard{}, dials.control))
+	_ = postPastCheck(t, "localhost", newTransport(Guard{}, nil, dials.control))
 	if len(dials.allowed) == 0 || !dials.allowed[0].IsLoopback() {
 		t.Errorf("the guard saw %v for localhost, want a loopback address", dials.allowed)
 	}

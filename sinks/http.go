@@ -1,7 +1,6 @@
 package sinks
 
 import (
-	"context"
 	"errors"
 	"maps"
 	"net/http"
@@ -9,40 +8,143 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/penstock/penstock/config"
-	"github.com/penstock/penstock/internal/event"
+	"github.com/penstock/penstock/internal/delivery"
 )
 
 // httpKeys are the keys of the kind http.
 type httpKeys struct {
-	// URL is secret because many receivers put a token in it.
-	URL     config.Secret            `yaml:"url,required"`
-	Method  string                   `yaml:"method" oneof:"POST PUT PATCH"`
+	// URL is where events are posted. It is secret because many receivers put
+	// a token in it. It may have insertions, such as {{.Subject}}, from .ID,
+	// .Type, .Subject, .Source, .APIVersion, .Received and .Data (the data of
+	// the body); every inserted value is escaped. An event for which there is
+	// no URL goes to the dead letters.
+	URL config.Secret `yaml:"url,required"`
+	// AllowedHosts are the hosts that a url may come to whose host has an
+	// insertion, "*.example.com" for all below one. They are reached at public
+	// addresses only.
+	AllowedHosts []string `yaml:"allowed_hosts"`
+	// Method is the method of the requests.
+	Method string `yaml:"method" oneof:"POST PUT PATCH"`
+	// Headers are sent with every request, beside those that say which event
+	// it is. They win over ours, such as Content-Type.
 	Headers map[string]config.Secret `yaml:"headers"`
+	// Query are parameters that are added to url, encoded.
+	Query map[string]config.Secret `yaml:"query"`
+	// Gzip compresses bodies from 1 KiB up, where that makes them shorter.
+	Gzip bool `yaml:"gzip"`
+	// Sign says how requests are signed; left out, they are not.
+	Sign signKeys `yaml:"sign"`
+	// Auth says how we show who we are, in the header Authorization.
+	Auth authKeys `yaml:"auth"`
+	// TLS says which certificates to trust and to show.
+	TLS tlsKeys `yaml:"tls"`
+	// HTTP2 is spoken over TLS where the receiver can; false never does.
+	HTTP2 bool `yaml:"http2"`
+	// Proxy is the URL of a proxy, http://, https:// or socks5://, or the word
+	// environment for what HTTPS_PROXY and its like say; by default there is
+	// none. The proxy then looks up the receiver's name: which address that
+	// is, we cannot check.
+	Proxy config.Secret `yaml:"proxy"`
+	// Responses says what answers mean where the rules for all receivers are
+	// not this one's. It wins over retry.permanent_statuses; a status that no
+	// list names keeps its meaning.
+	Responses responseKeys `yaml:"responses"`
+}
+
+// defaultHTTP are the keys with their defaults.
+func defaultHTTP() httpKeys {
+	return httpKeys{
+		Method: http.MethodPost,
+		HTTP2:  true,
+		Sign:   signKeys{Algorithm: "sha256", Encoding: "hex"},
+		Auth:   authKeys{OAuth2: oauth2Keys{SendCredentials: "header"}},
+		TLS:    tlsKeys{MinVersion: "1.2"},
+	}
 }
 
 // httpOptions are the keys, understood.
 type httpOptions struct {
-	url     *url.URL // nil while it is a variable without a value
-	method  string
-	headers map[string]string // by canonical name
+	url       *url.URL     // nil while it is a variable without a value
+	template  *urlTemplate // nil when url is the same for all events
+	method    string
+	headers   map[string]string // by canonical name
+	query     map[string]string
+	gzip      bool
+	signer    *signer // nil: not signed
+	auth      authOptions
+	transport transportOptions
+	classes   map[int]delivery.Class
 }
 
 func decodeHTTP(c config.Sink) (httpOptions, config.Mistakes) {
-	keys := httpKeys{Method: http.MethodPost}
-	mistakes := c.Options.Decode(&keys)
-	o := httpOptions{method: keys.Method}
+	n, keys := c.Options, defaultHTTP()
+	mistakes := n.Decode(&keys)
+	told := func(more config.Mistakes) { mistakes = append(mistakes, more...) }
+	o := httpOptions{method: keys.Method, gzip: keys.Gzip}
 	var more config.Mistakes
-	if len(mistakes) == 0 || !keys.URL.IsZero() { // else what is wrong with url is told
-		o.url, more = decodeURL(c.Options, "url", keys.URL.Reveal())
-		mistakes = append(mistakes, more...)
+	raw := keys.URL.Reveal()
+	switch {
+	case len(mistakes) > 0 && keys.URL.IsZero(): // what is wrong with url is told
+	case strings.Contains(raw, "{{"):
+		o.template, o.url, more = decodeURLTemplate(n, raw, keys.AllowedHosts)
+	default:
+		o.url, more = decodeURL(n, "url", raw)
+		if len(keys.AllowedHosts) > 0 {
+			more = append(more, n.Errorf("allowed_hosts", "does nothing: the host of url is the same for all events", "leave it out"))
+		}
 	}
-	o.headers, more = decodeHeaders(c.Options.Get("headers"), keys.Headers)
-	mistakes = append(mistakes, more...)
+	told(more)
+	o.query = reveal(keys.Query)
+	o.signer, more = decodeSign(n.Get("sign"), keys.Sign)
+	told(more)
+	o.auth, more = decodeAuth(n.Get("auth"), keys.Auth)
+	told(more)
+	told(decodeTLS(n.Get("tls"), keys.TLS))
+	o.transport = transportOptions{
+		tls: keys.TLS, ownTLS: !n.Get("tls").IsZero(), http1: !keys.HTTP2,
+		publicOnly: o.template != nil && o.template.hosts != nil,
+	}
+	o.transport.proxy, o.transport.fromEnv, more = decodeProxy(n, keys.Proxy.Reveal())
+	told(more)
+	if o.transport.publicOnly && (o.transport.proxy != nil || o.transport.fromEnv) {
+		told(config.Mistakes{n.Errorf("proxy", "looks up the host that an event chooses, out of our sight", "write the host of url out, or use no proxy")})
+	}
+	if p := o.transport.proxy; p != nil && p.Scheme == "https" && keys.TLS.ServerName != "" {
+		told(config.Mistakes{n.Get("tls").Errorf("server_name", "would be asked of the proxy's certificate too", "leave it out, or use a proxy by http://")})
+	}
+	o.classes, more = decodeResponses(keys.Responses)
+	told(more)
+	o.headers, more = decodeHeaders(n.Get("headers"), keys.Headers, o.setsHeaders(n))
+	told(more)
 	mistakes.Sort()
 	return o, mistakes
+}
+
+// setsHeaders returns the headers that other keys than headers set, with the key.
+func (o httpOptions) setsHeaders(n config.Node) map[string]string {
+	set := map[string]string{}
+	if o.gzip {
+		set["Content-Encoding"] = "gzip"
+	}
+	if !n.Get("auth").IsZero() {
+		set["Authorization"] = "auth"
+	}
+	if o.signer != nil {
+		for _, name := range o.signer.headers {
+			set[name] = "sign"
+		}
+	}
+	return set
+}
+
+func reveal(secrets map[string]config.Secret) map[string]string {
+	texts := make(map[string]string, len(secrets))
+	for name, s := range secrets {
+		texts[name] = s.Reveal()
+	}
+	return texts
 }
 
 // decodeURL reads raw, the value of the secret key of n. It returns nil and no
@@ -74,7 +176,7 @@ func parseURL(raw string) (u *url.URL, what, hint string) {
 	case u.Hostname() == "":
 		return nil, "names no host", example
 	case u.User != nil:
-		return nil, "holds a user name or password", `put them in a header: headers: {Authorization: "Basic ..."}`
+		return nil, "holds a user name or password", "put them under auth: {basic: {username: ..., password: ...}}"
 	case u.Fragment != "":
 		return nil, "has a fragment (#...), which is never sent", "leave it out"
 	}
@@ -115,8 +217,8 @@ const (
 )
 
 // decodeHeaders checks the headers, the values of n, and returns them by their
-// canonical names.
-func decodeHeaders(n config.Node, headers map[string]config.Secret) (map[string]string, config.Mistakes) {
+// canonical names. taken are those that another key sets.
+func decodeHeaders(n config.Node, headers map[string]config.Secret, taken map[string]string) (map[string]string, config.Mistakes) {
 	var mistakes config.Mistakes
 	byName := make(map[string]string, len(headers))
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
@@ -124,6 +226,9 @@ func decodeHeaders(n config.Node, headers map[string]config.Secret) (map[string]
 		what, hint := headerMistake(canonical, value)
 		if _, twice := byName[canonical]; twice {
 			what, hint = "is given twice", "case makes no difference; keep one"
+		}
+		if key := taken[canonical]; key != "" {
+			what, hint = "is set by "+key, "keep one of them"
 		}
 		if what != "" {
 			mistakes = append(mistakes, n.Errorf(name, what, hint))
@@ -168,94 +273,4 @@ func validHeaderValue(s string) bool {
 		}
 	}
 	return true
-}
-
-// httpSink posts events as they came, with CloudEvents binary headers.
-type httpSink struct {
-	*client
-	static []staticHeader
-}
-
-// staticHeader is a header that all requests have. Requests share the slice,
-// which nobody changes; its capacity is its length, so that an append copies.
-type staticHeader struct {
-	name   string
-	values []string
-}
-
-func openHTTP(c config.Sink, o httpOptions, d Deps) (Sink, error) {
-	if o.url == nil {
-		return nil, errors.New("url has no value")
-	}
-	s := &httpSink{static: []staticHeader{
-		{"Ce-Specversion", []string{"1.0"}},
-		{"User-Agent", []string{"Penstock/" + d.Version}},
-		// A key without values is not sent. It tells the transport that the
-		// request may be repeated on a new connection when a kept one turns
-		// out to be closed: the receiver knows a repeated event by its id.
-		{"Idempotency-Key", nil},
-	}}
-	var secrets []string
-	for _, name := range slices.Sorted(maps.Keys(o.headers)) {
-		s.static = append(s.static, staticHeader{name, []string{o.headers[name]}})
-		secrets = append(secrets, headerSecrets(o.headers[name])...)
-	}
-	s.client = newClient(d, o.method, o.url, c.Retry.PermanentStatuses, secrets...)
-	return s, nil
-}
-
-// Deliver posts e. The same event has the same Webhook-Id and Ce-Id each time.
-func (s *httpSink) Deliver(ctx context.Context, e event.Event) error {
-	return s.send(ctx, s.header(e), e.Body)
-}
-
-// maxID bounds an id in a header. Ids are at most 128 bytes, so nothing is cut:
-// two ids must never become one.
-const maxID = 2 << 10
-
-// header returns the headers of e: what says which event it is, then what is
-// the same for all events, so that the configuration's win.
-func (s *httpSink) header(e event.Event) http.Header {
-	h := make(http.Header, 8+len(s.static))
-	values := make([]string, 0, 8) // one array for all
-	set := func(name, value string) {
-		values = append(values, value)
-		n := len(values)
-		h[name] = values[n-1 : n : n]
-	}
-	id := event.HeaderValue(e.ID, maxID)
-	set("Webhook-Id", id)
-	set("Ce-Id", id)
-	set("Ce-Type", event.HeaderValue(ceType(e), event.MaxAttribute))
-	set("Ce-Source", event.HeaderValue("/penstock/"+e.Source, event.MaxAttribute))
-	set("Ce-Time", e.Received.UTC().Format(time.RFC3339Nano))
-	set("Content-Type", contentType(e))
-	if e.Subject != "" {
-		set("Penstock-Subject", event.HeaderValue(e.Subject, event.MaxAttribute))
-	}
-	if e.TraceParent != "" && validHeaderValue(e.TraceParent) {
-		set("Traceparent", e.TraceParent)
-	}
-	for _, f := range s.static {
-		h[f.name] = f.values
-	}
-	return h
-}
-
-// ceType is what CloudEvents calls the type, which it wants never empty.
-func ceType(e event.Event) string {
-	switch {
-	case e.Type != "":
-		return e.Type
-	case e.Subject != "":
-		return e.Subject
-	}
-	return "unknown"
-}
-
-func contentType(e event.Event) string {
-	if e.ContentType == "" || !validHeaderValue(e.ContentType) {
-		return "application/json"
-	}
-	return e.ContentType
 }

@@ -17,16 +17,21 @@ import (
 	"github.com/penstock/penstock/internal/event"
 )
 
-// logOptions are the keys of the kind log.
-type logOptions struct {
-	// Body says whether the event's body is part of the line.
+// logKeys are the keys of the kind log.
+type logKeys struct {
+	// Body says whether the event's body is part of the line: JSON as it is,
+	// other text as a string under body_text, other bytes as base64 under
+	// body_base64.
 	Body bool `yaml:"body"`
 }
 
-func decodeLog(c config.Sink) (logOptions, config.Mistakes) {
-	o := logOptions{Body: true}
-	mistakes := c.Options.Decode(&o)
-	return o, mistakes
+// defaultLog are the keys with their defaults.
+func defaultLog() logKeys { return logKeys{Body: true} }
+
+func decodeLog(c config.Sink) (logKeys, config.Mistakes) {
+	keys := defaultLog()
+	mistakes := c.Options.Decode(&keys)
+	return keys, mistakes
 }
 
 // logSink writes each event as one line of JSON.
@@ -41,7 +46,7 @@ type logSink struct {
 	bufs sync.Pool
 }
 
-func openLog(c config.Sink, o logOptions, d Deps) (Sink, error) {
+func openLog(c config.Sink, o logKeys, d Deps) (Sink, error) {
 	return &logSink{
 		name:     c.Name,
 		withBody: o.Body,
@@ -76,6 +81,13 @@ func (s *logSink) Deliver(ctx context.Context, e event.Event) error {
 		return delivery.Fail(delivery.Failed, fmt.Errorf("write to log: %w", err))
 	}
 	return s.write(b.Bytes())
+}
+
+// Preview implements Previewer. There are no secrets in it.
+func (s *logSink) Preview(e event.Event) (Preview, error) {
+	var line bytes.Buffer
+	s.encode(&line, e)
+	return Preview{Target: "standard output", Body: line.Bytes()}, nil
 }
 
 // write writes one line that begins with the end of the one before.

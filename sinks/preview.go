@@ -17,7 +17,7 @@ type Preview struct {
 	Target string
 	// Header are names and values, in the order in which they are shown.
 	Header []HeaderLine
-	// Body is what is sent, as it is.
+	// Body is what is sent, as it is but for compression.
 	Body []byte
 }
 

@@ -3,7 +3,7 @@
 // A new kind is a file with its options, a decode function and an open
 // function, one line in the table of kinds, and a fixture in the conformance
 // suite. What kinds share is in client.go (HTTP) and guard.go (what may be
-// dialled).
+// dialled); what the kind http alone can do begins with http in its file's name.
 package sinks
 
 import (
@@ -33,7 +33,8 @@ type Sink interface {
 // Deps are what sinks need of the process. The zero Deps works.
 type Deps struct {
 	// HTTP makes the requests of all sinks; it is made by NewTransport, once
-	// per process. Nil gives each sink that needs one a transport of its own.
+	// per process. Nil gives each sink that needs one a transport of its own,
+	// as have those whose options ask for one.
 	HTTP http.RoundTripper
 	// Stdout is where the log kind writes, one Write per event. Several sinks
 	// may write to it at one time, as *os.File allows. Nil discards.
@@ -120,7 +121,8 @@ func Defaults() map[string]func(*config.Sink) {
 }
 
 // Check returns everything that is wrong with the options of c, warnings
-// included, or nil. It neither touches the network nor opens files.
+// included, or nil. It never touches the network, and opens no files but those
+// of certificates that the options name.
 func Check(c config.Sink) config.Mistakes {
 	k, mistake := find(c)
 	if mistake != nil {
@@ -130,7 +132,7 @@ func Check(c config.Sink) config.Mistakes {
 }
 
 // Open builds the sink that c describes. It never touches the network and
-// starts nothing. The error is config.Mistakes when c is wrong.
+// starts nothing. The sinks of all kinds are Previewers. The error is config.Mistakes when c is wrong.
 func Open(c config.Sink, d Deps) (Sink, error) {
 	k, mistake := find(c)
 	if mistake != nil {

@@ -91,7 +91,7 @@ func (w *slackWire) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := w.transport.RoundTrip(r)
 	out.known = true
 	if err != nil {
-		out.err = w.noAnswer(req.Context(), start, err)
+		out.err = w.noAnswer(req.Context(), start, w.label, w.scrub, err)
 		return nil, err
 	}
 	trace.Answered(time.Since(start))
@@ -110,11 +110,8 @@ func (w *slackWire) RoundTrip(req *http.Request) (*http.Response, error) {
 // refused returns what an answer other than 2xx means: what its body says
 // counts for more than its status.
 func (w *slackWire) refused(resp *http.Response, cancel context.CancelFunc) error {
-	err := w.answered(resp, cancel)
-	var e *delivery.Error
-	if !errors.As(err, &e) {
-		return err
-	}
+	class, note := w.classOf(resp)
+	e := w.answered(resp, class, w.label, w.scrub, note, cancel)
 	if name := errorName(e.Response); name != "" {
 		w.explain(e, resp, name, "")
 	}
@@ -160,7 +157,7 @@ func judgeReply(w *slackWire, resp *http.Response, cancel context.CancelFunc) ([
 		return body, nil
 	}
 	if !known && err != nil {
-		return body, w.noAnswer(resp.Request.Context(), time.Now(), err)
+		return body, w.noAnswer(resp.Request.Context(), time.Now(), w.label, w.scrub, err)
 	}
 	e := &delivery.Error{
 		Class:    delivery.Failed,

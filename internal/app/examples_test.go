@@ -25,6 +25,9 @@ type delivered struct {
 var exampleDeliveries = map[string][]delivered{
 	"quickstart.yaml": {{"/webhooks/clickfunnels", "orders/invoice.paid", []string{"log"}}},
 	"http.yaml":       {{"/webhooks/clickfunnels", "orders/invoice.paid", []string{"/crm"}}},
+	"http-signed.yaml": {
+		{"/webhooks/clickfunnels", "orders/invoice.paid", []string{"/partner", "/legacy"}},
+	},
 	"fan-out.yaml": {
 		{"/webhooks/clickfunnels", "orders/invoice.paid", []string{"/crm", "/billing"}},
 		{"/webhooks/clickfunnels", "form_submission.created", []string{"/crm"}},

@@ -42,7 +42,7 @@ var layers = map[string][]string{
 	"cmd/penstock": {
 		"config", "internal/app", "internal/broker", "internal/clickfunnels", "internal/console", "internal/delivery", "internal/event", "router",
 	},
-	"bench":              {"internal/app", "internal/clickfunnels"},
+	"bench":              {"config", "internal/app", "internal/clickfunnels", "internal/event", "sinks"},
 	"examples/receiver":  {},
 	"examples/subscribe": {},
 }
@@ -57,6 +57,8 @@ var rooms = map[string][]string{
 	"go.yaml.in/yaml":                 {"config"},
 	"go.opentelemetry.io/":            {"internal/telemetry"},
 	"github.com/prometheus/":          {"internal/telemetry"},
+	"golang.org/x/net":                {"sinks"},
+	"golang.org/x/oauth2":             {"sinks"},
 	"golang.org/x/term":               {"cmd/penstock"},
 	"golang.org/x/sys":                {"internal/broker"},
 	"github.com/cenkalti/backoff":     {"internal/broker", "router"},
