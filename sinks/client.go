@@ -129,7 +129,7 @@ func (c *client) send(ctx context.Context, header http.Header, data []byte) erro
 	defer resp.Body.Close()
 	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
 		// The receiver has the event, whatever becomes of the rest.
-		drain(resp, io.Discard, maxDrain, cancel)
+		c.accepted(resp, trace, cancel)
 		return nil
 	}
 	return c.answered(resp, cancel)
