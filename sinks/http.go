@@ -18,10 +18,14 @@ import (
 // httpKeys are the keys of the kind http.
 type httpKeys struct {
 	// URL is secret because many receivers put a token in it.
-	URL     config.Secret            `yaml:"url,required"`
-	Method  string                   `yaml:"method" oneof:"POST PUT PATCH"`
-	Headers map[string]config.Secret `yaml:"headers"`
+	URL config.Secret `yaml:"url,required" example:"https://crm.example.com/hooks"`
+	// Method is the method of every request.
+	Method string `yaml:"method" oneof:"POST PUT PATCH"`
+	// Headers are added to every request.
+	Headers map[string]config.Secret `yaml:"headers" example:"{Authorization: 'Bearer ${TOKEN}'}"`
 }
+
+func defaultHTTP() httpKeys { return httpKeys{Method: http.MethodPost} }
 
 // httpOptions are the keys, understood.
 type httpOptions struct {
@@ -31,7 +35,7 @@ type httpOptions struct {
 }
 
 func decodeHTTP(c config.Sink) (httpOptions, config.Mistakes) {
-	keys := httpKeys{Method: http.MethodPost}
+	keys := defaultHTTP()
 	mistakes := c.Options.Decode(&keys)
 	o := httpOptions{method: keys.Method}
 	var more config.Mistakes
