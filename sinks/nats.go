@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/template"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -78,7 +77,7 @@ func defaultNATS() natsKeys {
 type natsOptions struct {
 	natsKeys
 	servers        []*url.URL // none while url is a variable without a value
-	subject, msgID *template.Template
+	subject, msgID *natsTemplate
 }
 
 func decodeNATS(c config.Sink) (natsOptions, config.Mistakes) {
@@ -93,14 +92,14 @@ func decodeNATS(c config.Sink) (natsOptions, config.Mistakes) {
 		}
 	}
 	var ms config.Mistakes
-	o.subject, ms = natsTemplate(n, "subject", o.Subject, subjectFields(&sampleFields, c.Name))
+	o.subject, ms = newNATSTemplate(n, "subject", o.Subject, subjectFields(&sampleFields, c.Name))
 	add(ms...)
 	if o.subject != nil {
 		if _, err := renderSubject(o.subject, subjectFields(&sampleFields, c.Name)); err != nil {
 			add(n.Errorf("subject", err.Error(), "write a prefix of your own, as in relay.{{.Subject}}"))
 		}
 	}
-	o.msgID, ms = natsTemplate(n, "msg_id", o.MsgID, rawFields(&sampleFields, c.Name))
+	o.msgID, ms = newNATSTemplate(n, "msg_id", o.MsgID, rawFields(&sampleFields, c.Name))
 	add(ms...)
 	add(natsLogins(n, o)...)
 	if (o.TLS.CertFile == "") != (o.TLS.KeyFile == "") {
@@ -171,43 +170,6 @@ func natsLogins(n config.Node, o natsOptions) config.Mistakes {
 	return ms
 }
 
-// natsFields are what the templates may name.
-type natsFields struct {
-	Subject, Type, Source, ID, Sink string
-	APIVersion                      int
-}
-
-// sampleFields is the event with which templates are tried.
-var sampleFields = event.Event{
-	ID: "0b9f4a5e-7c1d-4c5e-9a58-0d2f4b6a8c10", Type: "orders/invoice.paid", Source: "clickfunnels",
-	Subject: "orders.invoice.paid", APIVersion: 2,
-}
-
-// natsTemplate parses and tries a template.
-func natsTemplate(n config.Node, key, text string, sample natsFields) (*template.Template, config.Mistakes) {
-	const hint = "the fields are .Subject, .Type, .Source, .ID, .APIVersion and .Sink"
-	t, err := template.New(key).Option("missingkey=error").Parse(text)
-	if err == nil {
-		err = t.Execute(&strings.Builder{}, sample)
-	}
-	if err != nil {
-		return nil, config.Mistakes{n.Errorf(key, "is not a template that works: "+templateError(err), hint)}
-	}
-	return t, nil
-}
-
-// templateError leaves out the place that Go names, which is not the file's.
-func templateError(err error) string {
-	text := strings.TrimPrefix(err.Error(), "template: ")
-	if at := strings.LastIndex(text, ">: "); at >= 0 {
-		return text[at+3:]
-	}
-	if parts := strings.SplitN(text, ": ", 2); len(parts) == 2 {
-		return parts[1]
-	}
-	return text
-}
-
 // natsSink publishes each event on a subject, with the CloudEvents headers
 // under which it is stored and its body untouched. It has a connection of its
 // own, made at the first attempt. What it publishes lacks the header
@@ -262,13 +224,16 @@ func (s *natsSink) message(e event.Event) (*nats.Msg, error) {
 	if err != nil {
 		return nil, delivery.Fail(delivery.Ours, fmt.Errorf("subject: %w", err))
 	}
-	var id strings.Builder
-	if err := s.o.msgID.Execute(&id, rawFields(&e, s.name)); err != nil {
-		return nil, delivery.Fail(delivery.Ours, fmt.Errorf("msg_id: %s", templateError(err)))
+	id, err := s.o.msgID.render(rawFields(&e, s.name))
+	if err != nil {
+		return nil, delivery.Fail(delivery.Ours, fmt.Errorf("msg_id: %w", err))
 	}
-	m := &nats.Msg{Subject: subject, Data: e.Body, Header: make(nats.Header, 12)}
-	for _, h := range s.header(&e, cleanMsgID(id.String())) {
-		m.Header[h.Name] = []string{h.Value}
+	lines := s.header(&e, cleanMsgID(id))
+	m := &nats.Msg{Subject: subject, Data: e.Body, Header: make(nats.Header, len(lines))}
+	values := make([]string, len(lines))
+	for i, h := range lines {
+		values[i] = h.Value
+		m.Header[h.Name] = values[i : i+1 : i+1]
 	}
 	return m, nil
 }
@@ -322,7 +287,7 @@ func (s *natsSink) Preview(e event.Event) (Preview, error) {
 	}
 	return Preview{
 		Target: "PUB " + m.Subject + " at " + s.links.label + " (" + s.o.Mode + ")",
-		Header: s.header(&e, m.Header[nats.MsgIdHdr][0]),
+		Header: s.header(&e, m.Header.Get(nats.MsgIdHdr)),
 		Body:   e.Body,
 	}, nil
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"text/template"
 
 	"github.com/penstock/penstock/internal/event"
 )
@@ -45,6 +44,13 @@ func subjectToken(s string) string {
 	if s == "" {
 		return "none"
 	}
+	clean := 0
+	for clean < len(s) && plainInSubject(s[clean]) {
+		clean++
+	}
+	if clean == len(s) && len(s) <= maxNATSToken {
+		return s
+	}
 	var b strings.Builder
 	for i := range len(s) {
 		if c := s[i]; plainInSubject(c) {
@@ -65,12 +71,12 @@ func plainInSubject(c byte) bool {
 }
 
 // renderSubject fills in the template and checks what comes of it.
-func renderSubject(t *template.Template, f natsFields) (string, error) {
-	var b strings.Builder
-	if err := t.Execute(&b, f); err != nil {
-		return "", errors.New(templateError(err))
+func renderSubject(t *natsTemplate, f natsFields) (string, error) {
+	s, err := t.render(f)
+	if err != nil {
+		return "", err
 	}
-	return b.String(), checkSubject(b.String())
+	return s, checkSubject(s)
 }
 
 // checkSubject says why s is no subject to publish on.

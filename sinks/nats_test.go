@@ -19,6 +19,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
 
+	"github.com/penstock/penstock/config"
 	"github.com/penstock/penstock/internal/delivery"
 )
 
@@ -489,6 +490,35 @@ func TestPatternsCoverSubjects(t *testing.T) {
 	} {
 		if got := covers(tt.pattern, tt.subject); got != tt.want {
 			t.Errorf("covers(%q, %q) = %t", tt.pattern, tt.subject, got)
+		}
+	}
+}
+
+// A template of names alone is joined, and says what the engine would.
+func TestNATSTemplatesAreJoinedAsTheEngineWould(t *testing.T) {
+	t.Parallel()
+	for text, joined := range map[string]bool{
+		"relay.{{.Subject}}":                           true,
+		"{{.Sink}}:{{.Source}}:{{.ID}}":                true,
+		"a.{{ .Type -}} .v{{.APIVersion}}":             true,
+		"fixed":                                        true,
+		"{{printf \"%s\" .ID}}":                        false,
+		"{{if eq .Source \"x\"}}x{{else}}y{{end}}.all": false,
+		"{{.ID | len}}":                                false,
+		"{{$x := .ID}}{{$x}}":                          false,
+	} {
+		fields := rawFields(&sampleFields, "crm")
+		tmpl, ms := newNATSTemplate(config.Node{}, "subject", text, fields)
+		if len(ms) > 0 {
+			t.Fatal(ms)
+		}
+		got, err := tmpl.render(fields)
+		var want strings.Builder
+		if err := tmpl.full.Execute(&want, fields); err != nil {
+			t.Fatal(err)
+		}
+		if err != nil || got != want.String() || (tmpl.parts != nil) != joined {
+			t.Errorf("%s: rendered %q (joined: %t), %v; want %q (joined: %t)", text, got, tmpl.parts != nil, err, want.String(), joined)
 		}
 	}
 }
