@@ -207,6 +207,12 @@ func (l *natsLinks) close() error {
 	return nil
 }
 
+func (l *natsLinks) isClosed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.closed
+}
+
 // natsDialer dials what the guard allows, and remembers why it could not.
 type natsDialer struct {
 	trace atomic.Pointer[delivery.Trace] // of the attempt that waits for the first connection

@@ -22,6 +22,12 @@ func isNATSAuth(err error) bool {
 
 // failure says whose fault err is, without secrets.
 func (l *natsLinks) failure(ctx context.Context, start time.Time, err error) error {
+	if errors.Is(err, nats.ErrConnectionClosed) { // by us, or by a server that could not read us
+		err = errDisconnected
+		if l.isClosed() {
+			err = errClosed
+		}
+	}
 	class, text := explainNATS(ctx, start, err)
 	return &delivery.Error{Class: class, Err: &failure{
 		text:  l.label + ": " + oneLine(l.scrub.clean(text), 400),
