@@ -127,7 +127,8 @@ type Source struct {
 type Sink struct {
 	Pos  Pos
 	Name string
-	Kind string `yaml:"kind"`
+	// Kind says what takes the events; the kinds have keys of their own.
+	Kind string `yaml:"kind" example:"http"`
 	// Timeout bounds one attempt.
 	Timeout time.Duration `yaml:"timeout" range:"1ms..1h"`
 	// Concurrency bounds the attempts at one time, per replica.
@@ -144,19 +145,28 @@ type Sink struct {
 
 // Retry says when a failed delivery is tried again and when it is given up.
 type Retry struct {
-	Initial     time.Duration `yaml:"initial" range:"1ms..30d"`
-	Multiplier  float64       `yaml:"multiplier" range:"1..100"`
+	// Initial is the delay after the first attempt.
+	Initial time.Duration `yaml:"initial" range:"1ms..30d"`
+	// Multiplier is by what each delay is longer than the one before.
+	Multiplier float64 `yaml:"multiplier" range:"1..100"`
+	// MaxInterval is the longest delay.
 	MaxInterval time.Duration `yaml:"max_interval" range:"1ms..30d"`
-	Jitter      float64       `yaml:"jitter" range:"0..1"` // 0 to 1, the share of a delay that is random, both ways
-	MaxAge      time.Duration `yaml:"max_age" range:"0s..3650d"`
+	// Jitter is the share of a delay that is random, both ways.
+	Jitter float64 `yaml:"jitter" range:"0..1"`
+	// MaxAge is how long after its first attempt a delivery is given up; the
+	// time in which the sink was held or paused does not count.
+	MaxAge time.Duration `yaml:"max_age" range:"0s..3650d"`
 	// PermanentStatuses are the HTTP statuses that no retry will change.
 	PermanentStatuses []int `yaml:"permanent_statuses" range:"400..599"`
 }
 
 // Hold says when a sink is judged down and how it is probed.
 type Hold struct {
-	Failures int           `yaml:"failures" range:"0..1000000"` // consecutive; 0 turns holding off
-	Probe    time.Duration `yaml:"probe" range:"10ms..1h"`
+	// Failures is after how many failures in a row; 0 turns holding off.
+	Failures int `yaml:"failures" range:"0..1000000"`
+	// Probe is the time until the first probe, which then doubles.
+	Probe time.Duration `yaml:"probe" range:"10ms..1h"`
+	// ProbeMax is the longest time between probes.
 	ProbeMax time.Duration `yaml:"probe_max" range:"10ms..1d"`
 }
 

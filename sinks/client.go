@@ -145,7 +145,7 @@ func (c *client) sendTo(ctx context.Context, u *url.URL, header http.Header, dat
 	class, note := c.classOf(resp)
 	if class == "" {
 		// The receiver has the event, whatever becomes of the rest.
-		drain(resp, io.Discard, maxDrain, cancel)
+		accepted(resp, trace, c.scrubOf(header), cancel)
 		return nil
 	}
 	return c.answered(resp, class, c.labelOf(u), c.scrubOf(header), note, cancel)

@@ -20,7 +20,7 @@ type httpKeys struct {
 	// .Type, .Subject, .Source, .APIVersion, .Received and .Data (the data of
 	// the body); every inserted value is escaped. An event for which there is
 	// no URL goes to the dead letters.
-	URL config.Secret `yaml:"url,required"`
+	URL config.Secret `yaml:"url,required" example:"https://crm.example.com/hooks"`
 	// AllowedHosts are the hosts that a url may come to whose host has an
 	// insertion, "*.example.com" for all below one. They are reached at public
 	// addresses only.
@@ -29,7 +29,7 @@ type httpKeys struct {
 	Method string `yaml:"method" oneof:"POST PUT PATCH"`
 	// Headers are sent with every request, beside those that say which event
 	// it is. They win over ours, such as Content-Type.
-	Headers map[string]config.Secret `yaml:"headers"`
+	Headers map[string]config.Secret `yaml:"headers" example:"{Authorization: 'Bearer ${TOKEN}'}"`
 	// Query are parameters that are added to url, encoded.
 	Query map[string]config.Secret `yaml:"query"`
 	// Gzip compresses bodies from 1 KiB up, where that makes them shorter.

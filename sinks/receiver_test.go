@@ -43,6 +43,29 @@ type receiver struct {
 	requests []*http.Request
 	bodies   [][]byte
 	stdout   bytes.Buffer
+
+	serving sync.Once
+	url     string                     // of what the fixture serves
+	served  func(*testing.T) []receipt // what has arrived there
+}
+
+// at is where a sink of the fixture's kind delivers to.
+func (r *receiver) at(t *testing.T, f fixture) string {
+	t.Helper()
+	if f.serve == nil {
+		return r.URL
+	}
+	r.serving.Do(func() { r.url, r.served = f.serve(t) })
+	return r.url
+}
+
+// elsewhere returns the events that came to what the fixture serves.
+func (r *receiver) elsewhere(t *testing.T) []receipt {
+	t.Helper()
+	if r.served == nil {
+		return nil
+	}
+	return r.served(t)
 }
 
 func newReceiver(t *testing.T, answer http.HandlerFunc) *receiver {

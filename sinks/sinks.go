@@ -63,9 +63,10 @@ func (d Deps) orDefaults() Deps {
 // besides its own file.
 func kinds() map[string]kind {
 	return map[string]kind{
-		"http":  kindOf(decodeHTTP, openHTTP),
-		"log":   kindOf(decodeLog, openLog),
-		"slack": kindOf(decodeSlack, openSlack).with(slackDefaults),
+		"http":  kindOf(decodeHTTP, openHTTP, defaultHTTP),
+		"log":   kindOf(decodeLog, openLog, defaultLog),
+		"nats":  kindOf(decodeNATS, openNATS, defaultNATS),
+		"slack": kindOf(decodeSlack, openSlack, defaultSlack).with(slackDefaults),
 	}
 }
 
@@ -73,6 +74,9 @@ func kinds() map[string]kind {
 type kind struct {
 	check func(config.Sink) config.Mistakes
 	open  func(config.Sink, Deps) (Sink, error)
+	// keys returns the struct that the kind's keys are decoded into, with its
+	// defaults. Its comments and tags are what docs/sinks.md says of the kind.
+	keys func() any
 	// defaults changes the defaults of the keys that all kinds have; nil: none.
 	defaults func(*config.Sink)
 }
@@ -83,12 +87,13 @@ func (k kind) with(defaults func(*config.Sink)) kind {
 	return k
 }
 
-// kindOf joins a kind's two functions. decode reads the kind's options and
-// tells everything that is wrong with them. open gets options without mistakes
-// and starts nothing.
-func kindOf[O any](
+// kindOf joins a kind's functions. decode reads the kind's options and tells
+// everything that is wrong with them. open gets options without mistakes and
+// starts nothing. defaults returns the keys as they are in an empty file.
+func kindOf[O, K any](
 	decode func(config.Sink) (O, config.Mistakes),
 	open func(config.Sink, O, Deps) (Sink, error),
+	defaults func() K,
 ) kind {
 	return kind{
 		check: func(c config.Sink) config.Mistakes {
@@ -102,6 +107,7 @@ func kindOf[O any](
 			}
 			return open(c, options, d)
 		},
+		keys: func() any { return defaults() },
 	}
 }
 

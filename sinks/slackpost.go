@@ -138,7 +138,7 @@ func (w *slackWire) explain(e *delivery.Error, resp *http.Response, name, detail
 
 func judgeWebhook(w *slackWire, resp *http.Response, cancel context.CancelFunc) ([]byte, error) {
 	if resp.StatusCode >= 200 && resp.StatusCode < 300 {
-		drain(resp, io.Discard, maxDrain, cancel) // says ok, and nothing else
+		accepted(resp, delivery.TraceOf(resp.Request.Context()), w.scrub, cancel)
 		return nil, nil
 	}
 	return nil, w.refused(resp, cancel)
@@ -154,6 +154,8 @@ func judgeReply(w *slackWire, resp *http.Response, cancel context.CancelFunc) ([
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxReply))
 	reply, known := readReply(body)
 	if known && reply.OK {
+		trace := delivery.TraceOf(resp.Request.Context())
+		trace.Said(resp.StatusCode, string(w.scrub.head(body, true, maxResponse)))
 		return body, nil
 	}
 	if !known && err != nil {

@@ -1,9 +1,12 @@
 package sinks
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
+	"io"
 	"net"
+	"net/http"
 	"net/http/httptrace"
 	"sync/atomic"
 	"time"
@@ -35,6 +38,18 @@ func dialTraced(ctx context.Context, d *net.Dialer, network, address string) (ne
 		trace.Connected(time.Since(start) - looked)
 	}
 	return conn, err
+}
+
+// accepted reads the rest of an answer to an attempt that was taken, and notes
+// its start in a trace that listens.
+func accepted(resp *http.Response, trace *delivery.Trace, scrub scrubber, cancel context.CancelFunc) {
+	if !trace.Listens() {
+		drain(resp, io.Discard, maxDrain, cancel)
+		return
+	}
+	var start bytes.Buffer
+	whole := drain(resp, &start, int64(maxResponse+scrub.longest), cancel)
+	trace.Said(resp.StatusCode, string(scrub.head(start.Bytes(), whole, maxResponse)))
 }
 
 // traceTLS returns a context under which a handshake is noted in trace.

@@ -2,6 +2,7 @@ package sinks
 
 import (
 	"crypto/x509"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -66,5 +67,27 @@ func BenchmarkHTTPDeliverTraced(b *testing.B) {
 		if err := s.Deliver(delivery.NewTrace(b.Context()), e); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// A trace that listens has the start of the answer, without secrets.
+func TestTraceHearsTheAnswer(t *testing.T) {
+	t.Parallel()
+	r := newReceiver(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusCreated)
+		_, _ = fmt.Fprintf(w, "kept, with %s", headerSecret)
+	})
+	s := openSink(t, "http", fmt.Sprintf("url: %q\nheaders: {Authorization: %q}", r.URL, headerSecret), Deps{})
+	listening, plain := delivery.NewListeningTrace(t.Context()), delivery.NewTrace(t.Context())
+	for _, ctx := range []*delivery.Trace{listening, plain} {
+		if err := s.Deliver(ctx, sampleEvent()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, want := listening.Heard(), (delivery.Said{Status: 201, Text: "kept, with ***"}); got != want {
+		t.Errorf("Heard = %+v, want %+v", got, want)
+	}
+	if got := plain.Heard(); got != (delivery.Said{}) {
+		t.Errorf("Heard of a trace that does not listen = %+v", got)
 	}
 }

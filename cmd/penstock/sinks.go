@@ -17,13 +17,14 @@ func newSinks(p process) *cobra.Command {
 	var admin adminFlags
 	cmd := &cobra.Command{
 		Use:   "sinks",
-		Short: "See how every sink stands, pause one, prune removed ones",
+		Short: "See how every sink stands, try or pause one, prune removed ones",
 		Long: `Shows how every sink stands, stops and starts deliveries to one, and deletes what is
-left of sinks that are not configured any more.
+left of sinks that are not configured any more. "test" tries one, by its file alone.
 
-These commands ask a running process. They find it by -c FILE (its server.admin),
+The other commands ask a running process. They find it by -c FILE (its server.admin),
 or by --server URL, with the token in PENSTOCK_TOKEN; default ` + console.DefaultServer + `.`,
 		Example: `  penstock sinks ls
+  penstock sinks test crm
   penstock sinks pause crm --for 2h
   penstock sinks resume crm
   penstock sinks prune`,
@@ -31,7 +32,7 @@ or by --server URL, with the token in PENSTOCK_TOKEN; default ` + console.Defaul
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	admin.register(cmd.PersistentFlags())
-	cmd.AddCommand(newSinksList(p, &admin), newSinksPause(p, &admin), newSinksResume(p, &admin), newSinksPrune(p, &admin))
+	cmd.AddCommand(newSinksList(p, &admin), newSinksPause(p, &admin), newSinksResume(p, &admin), newSinksPrune(p, &admin), newSinksTry(p, &admin))
 	return cmd
 }
 
@@ -41,7 +42,7 @@ func newSinksList(p process, admin *adminFlags) *cobra.Command {
 		Use:   "ls",
 		Short: "List sinks: state, rate, what waits, the last error",
 		Long: `Lists every sink: its state, how many events a second it got of late, the events that
-wait for it, the deliveries that wait for their next attempt, its dead letters and
+wait for it and how long the oldest has, the deliveries that wait for their next attempt, its dead letters and
 the last error that speaks against it. Sinks that are not configured any more and
 have left a queue are listed as removed.`,
 		Example: `  penstock sinks ls
@@ -68,13 +69,13 @@ have left a queue are listed as removed.`,
 
 func (p process) printSinks(l console.SinkList) error {
 	t := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "SINK\tKIND\tSTATE\tRATE\tWAITING\tRETRIES\tDEAD\tLAST ERROR")
+	fmt.Fprintln(t, "SINK\tKIND\tSTATE\tRATE\tWAITING\tOLDEST\tRETRIES\tDEAD\tLAST ERROR")
 	for _, s := range l.Items {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s/s\t%d\t%d\t%d\t%s\n", s.Name, s.Kind, stateOf(s),
-			strconv.FormatFloat(s.Rate, 'f', 1, 64), s.Waiting, s.Outstanding, s.DeadLetters, dashed(printable(s.LastError)))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s/s\t%d\t%s\t%d\t%d\t%s\n", s.Name, s.Kind, stateOf(s),
+			strconv.FormatFloat(s.Rate, 'f', 1, 64), s.Waiting, age(s.OldestWaiting, time.Now()), s.Outstanding, s.DeadLetters, dashed(printable(s.LastError)))
 	}
 	for _, r := range l.Removed {
-		fmt.Fprintf(t, "%s\t-\tremoved\t-\t%d\t%d\t-\t-\n", r.Name, r.Waiting, r.Retries)
+		fmt.Fprintf(t, "%s\t-\tremoved\t-\t%d\t-\t%d\t-\t-\n", r.Name, r.Waiting, r.Retries)
 	}
 	if err := t.Flush(); err != nil {
 		return err
@@ -83,6 +84,24 @@ func (p process) printSinks(l console.SinkList) error {
 		fmt.Fprintln(p.stderr, "removed sinks keep their queues until `penstock sinks prune`")
 	}
 	return nil
+}
+
+// age is how long ago t is, with the two largest units that it has; "-" for no
+// time at all.
+func age(t, now time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	d := max(now.Sub(t), 0).Truncate(time.Second)
+	switch days := d / (24 * time.Hour); {
+	case days > 0:
+		return fmt.Sprintf("%dd%dh", days, d%(24*time.Hour)/time.Hour)
+	case d >= time.Hour:
+		return fmt.Sprintf("%dh%dm", d/time.Hour, d%time.Hour/time.Minute)
+	case d >= time.Minute:
+		return fmt.Sprintf("%dm%ds", d/time.Minute, d%time.Minute/time.Second)
+	}
+	return d.String()
 }
 
 // stateOf is a sink's state with what ends it.

@@ -130,7 +130,7 @@ func (a *App) sinkStatus(ctx context.Context) ([]console.SinkStatus, error) {
 	out := []console.SinkStatus{}
 	for _, c := range a.config.Sinks {
 		one := console.SinkStatus{
-			Name: c.Name, Kind: c.Kind, Waiting: st.Sinks[c.Name].Waiting,
+			Name: c.Name, Kind: c.Kind, Waiting: st.Sinks[c.Name].Waiting, OldestWaiting: st.Sinks[c.Name].Oldest,
 			DeadLetters: st.Sinks[c.Name].Dead, Outstanding: int64(a.broker.Outstanding(c.Name)),
 		}
 		if pause := paused[c.Name]; pause.Lasts(time.Now()) {

@@ -27,6 +27,7 @@ var layers = map[string][]string{
 	"internal/delivery":     {"internal/event"},
 	"config":                {},
 	"internal/httpconn":     {},
+	"internal/reference":    {"config"},
 	"internal/replay":       {"internal/delivery", "internal/event"},
 	"internal/telemetry":    {},
 	"internal/clickfunnels": {"internal/event"},
@@ -50,8 +51,9 @@ var layers = map[string][]string{
 // rooms are the packages that alone may use a library, by the beginning of its
 // path.
 var rooms = map[string][]string{
-	"github.com/labstack/echo":        {"ingress", "internal/console", "bench"}, // bench: the ceiling to compare with
-	"github.com/nats-io/nats.go":      {"internal/broker", "examples/subscribe"},
+	"github.com/labstack/echo":        {"ingress", "internal/console", "bench"},           // bench: the ceiling to compare with
+	"github.com/nats-io/nats.go":      {"internal/broker", "sinks", "examples/subscribe"}, // sinks: the kind nats
+	"github.com/DeRuina/timberjack":   {"sinks"},
 	"github.com/nats-io/nats-server":  {"internal/broker"},
 	"github.com/spf13/":               {"cmd/penstock"},
 	"go.yaml.in/yaml":                 {"config"},

@@ -43,11 +43,12 @@ func Parse(file string, data []byte, o LoadOptions) (*config.Config, config.Mist
 	return c, complete(c, ms)
 }
 
-// complete adds what only compiling the routes finds.
+// complete adds what only a look at the whole finds.
 func complete(c *config.Config, ms config.Mistakes) config.Mistakes {
 	if c == nil || len(ms.Fatal()) > 0 {
 		return ms
 	}
+	ms = append(ms, sinks.CheckTogether(c.Sinks)...)
 	if _, err := router.Compile(c); err != nil {
 		var more config.Mistakes
 		if !errors.As(err, &more) {

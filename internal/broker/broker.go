@@ -97,6 +97,7 @@ type Broker struct {
 	warned   time.Time    // when the janitor last told of a filling store
 	recorder *recorder
 	erased   erasures
+	oldest   oldest
 
 	metadataMu sync.Mutex
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -28,9 +29,13 @@ type SinkStats struct {
 	// Waiting counts the events that the sink has not been handed, Dead its
 	// dead letters.
 	Waiting, Dead int64
+	// Oldest is when the oldest of the waiting events was stored; zero when
+	// none waits. It may be a second behind.
+	Oldest time.Time
 }
 
-// Stats asks the streams how they stand. It costs a request for each sink.
+// Stats asks the streams how they stand. It costs a request for
+// each sink, and one for each of its patterns while events wait.
 func (b *Broker) Stats(ctx context.Context) (Stats, error) {
 	events, err := b.admin.js.Stream(ctx, EventsStream)
 	if err != nil {
@@ -55,7 +60,11 @@ func (b *Broker) Stats(ctx context.Context) (Stats, error) {
 			return Stats{}, fmt.Errorf("look up queue of sink %s: %w", sink, err)
 		}
 		ci := c.CachedInfo()
-		s.Sinks[sink] = SinkStats{Waiting: int64(ci.NumPending) + int64(ci.NumAckPending)}
+		oldest, err := b.oldestWaiting(ctx, events, sink, ci)
+		if err != nil {
+			return Stats{}, fmt.Errorf("look for the oldest event of sink %s: %w", sink, err)
+		}
+		s.Sinks[sink] = SinkStats{Waiting: int64(ci.NumPending) + int64(ci.NumAckPending), Oldest: oldest}
 	}
 	return s, b.countDead(ctx, &s)
 }

@@ -61,7 +61,11 @@ type SinkStatus struct {
 	Limit   int `json:"limit"`
 	// Waiting counts the events that the sink has not been handed, Outstanding
 	// the retries that wait, DeadLetters what was given up.
-	Waiting     int64 `json:"waiting"`
+	Waiting int64 `json:"waiting"`
+	// OldestWaiting is when the oldest of the waiting events was stored, absent
+	// when none waits.
+	OldestWaiting time.Time `json:"oldest_waiting,omitzero"`
+
 	Outstanding int64 `json:"outstanding"`
 	DeadLetters int64 `json:"dead_letters"`
 }

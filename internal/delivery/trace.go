@@ -21,6 +21,16 @@ type Timings struct {
 type Trace struct {
 	context.Context
 	dns, connect, tls, firstByte atomic.Int64
+	said                         atomic.Pointer[Said]
+	listens                      bool
+}
+
+// Said is what the receiver answered to an attempt that it took.
+type Said struct {
+	// Status is the HTTP status, 0 when there is no such thing.
+	Status int
+	// Text is the start of the answer, at most 1 KiB and without secrets.
+	Text string
 }
 
 // traceKey is what a Trace answers to with itself.
@@ -28,6 +38,14 @@ type traceKey struct{}
 
 // NewTrace returns a context that is ctx with room for timings.
 func NewTrace(ctx context.Context) *Trace { return &Trace{Context: ctx} }
+
+// NewListeningTrace is NewTrace for somebody who wants to see the answer too.
+func NewListeningTrace(ctx context.Context) *Trace { return &Trace{Context: ctx, listens: true} }
+
+// Within returns ctx, with the trace that an attempt has.
+func Within(ctx context.Context, t *Trace) context.Context {
+	return context.WithValue(ctx, traceKey{}, t)
+}
 
 // Value implements context.Context.
 func (t *Trace) Value(key any) any {
@@ -69,6 +87,24 @@ func (t *Trace) Answered(d time.Duration) {
 	if t != nil {
 		t.firstByte.Store(int64(d))
 	}
+}
+
+// Listens reports that the answer is wanted, and not only that there was one.
+func (t *Trace) Listens() bool { return t != nil && t.listens }
+
+// Said notes what the receiver answered.
+func (t *Trace) Said(status int, text string) {
+	if t.Listens() {
+		t.said.Store(&Said{status, text})
+	}
+}
+
+// Heard returns what Said has noted, the zero Said when it has not.
+func (t *Trace) Heard() Said {
+	if t == nil || t.said.Load() == nil {
+		return Said{}
+	}
+	return *t.said.Load()
 }
 
 // Timings returns what was noted so far; of a nil Trace, nothing.
