@@ -179,7 +179,12 @@ type Route struct {
 	Name string `yaml:"name"` // given, or "route-<number>" counted from 1
 	// Match are patterns with NATS wildcards over subjects, or event types.
 	Match []Ref `yaml:"match"`
-	To    []Ref `yaml:"to"`
+	// When is the condition, an expression; zero when there is none.
+	When Node  `yaml:"when"`
+	To   []Ref `yaml:"to"`
+	// Transform is the body that the route's sinks get instead of the event's:
+	// an expression, or mappings and lists of them; zero when there is none.
+	Transform Node `yaml:"transform"`
 }
 
 // Ref is a word of the file that names something, with its place.

@@ -40,6 +40,9 @@ type Options struct {
 	// returns the subject events are stored under and whether the catalogue
 	// knows it; if not, the nearest known subject, or "". Nil accepts all.
 	Canonical func(entry string) (subject string, known bool, suggestion string)
+	// Expressions checks what a route says besides its names: when and
+	// transform. Nil accepts all.
+	Expressions func(r *Route) Mistakes
 }
 
 // Load reads the files, and the *.yaml and *.yml files of folders in the order
