@@ -32,7 +32,8 @@ var layers = map[string][]string{
 	"internal/clickfunnels": {"internal/event"},
 	"sinks":                 {"config", "internal/delivery", "internal/event"},
 	"ingress":               {"config", "internal/event", "internal/httpconn"},
-	"router":                {"config", "internal/delivery", "internal/event", "sinks"},
+	"router/rules":          {"config", "internal/event"},
+	"router":                {"config", "internal/delivery", "internal/event", "router/rules", "sinks"},
 	"internal/broker":       {"config", "internal/delivery", "internal/event"},
 	"internal/console":      {"config", "internal/delivery", "internal/event", "internal/httpconn", "internal/replay"},
 	"internal/app": {
@@ -54,6 +55,7 @@ var rooms = map[string][]string{
 	"github.com/nats-io/nats.go":      {"internal/broker", "examples/subscribe"},
 	"github.com/nats-io/nats-server":  {"internal/broker"},
 	"github.com/spf13/":               {"cmd/penstock"},
+	"cel.dev/":                        {"router/rules"},
 	"go.yaml.in/yaml":                 {"config"},
 	"go.opentelemetry.io/":            {"internal/telemetry"},
 	"github.com/prometheus/":          {"internal/telemetry"},

@@ -62,7 +62,7 @@ func configOptions(o LoadOptions) config.Options {
 	catalog := clickfunnels.NewCatalog()
 	return config.Options{
 		Env: o.Env, Roles: o.Roles, NoEnv: o.NoEnv,
-		SinkKinds: sinkKinds(), SourceKinds: []string{sourceKind},
+		SinkKinds: sinkKinds(), Expressions: router.CheckExpressions(), SourceKinds: []string{sourceKind},
 		Canonical: func(entry string) (string, bool, string) {
 			subject, known := catalog.Canonical(entry)
 			if known {
