@@ -306,3 +306,37 @@ penstock.yaml:4:18: x.in.n: has no value; write an expression or remove the key`
 		t.Errorf("got\n%v\nwant\n%s", ms, want)
 	}
 }
+
+func TestExplain(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ expression, want string }{
+		{`money(data.total_amount) >= 100`, ``},
+		{`money(data.total_amount) >= 200 && data.currency == "USD"`, `money(data.total_amount) >= 200 [data.total_amount "149.00"]`},
+		{`event.type == "x" || data.count > 50 || data.order.id == 8`,
+			`event.type == "x" [event.type "orders/invoice.paid"]; data.count > 50 [data.count 49]; data.order.id == 8 [data.order.id 7]`},
+		{`data.count == 49 && (data.currency == "EUR" || data.nothing == 1)`, `data.currency == "EUR" [data.currency "USD"]; data.nothing == 1 ! [data.nothing missing]`},
+		{`has(data.nothing)`, `has(data.nothing)`},
+		{`!(data.count == 49)`, `!(data.count == 49) [data.count 49]`},
+		{`data.tags.exists(t, t == "old")`, `data.tags.exists(t, t == "old") [data.tags ["vip","new"]]`},
+		{`data.?nothing.orValue(1) == 2`, `data.?nothing.orValue(1) == 2 [data.?nothing missing]`},
+		{`headers["content-type"] == "x"`, `headers["content-type"] == "x" [headers["content-type"] "application/json; charset=utf-8"]`},
+	} {
+		t.Run(tt.expression, func(t *testing.T) {
+			t.Parallel()
+			var got []string
+			for _, c := range mustCondition(t, tt.expression).Explain(t.Context(), NewInput(invoice(), now)) {
+				text := c.Text
+				if c.Err != nil {
+					text += " !"
+				}
+				for _, s := range c.Seen {
+					text += " [" + s.Path + " " + s.Value + "]"
+				}
+				got = append(got, text)
+			}
+			if s := strings.Join(got, "; "); s != tt.want {
+				t.Errorf("got  %s\nwant %s", s, tt.want)
+			}
+		})
+	}
+}
