@@ -18,6 +18,8 @@ type Config struct {
 	Routes  []Route  // in the order of the file
 	// Default names the sinks of events that no route matched.
 	Default []Ref
+	// Tests say what the routes have to do; serving does not need them.
+	Tests []Test
 	// WatchFiles are all files that Load read: Files, then the targets of
 	// *_file keys. A change of any of them may change the configuration.
 	WatchFiles []string

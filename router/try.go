@@ -79,6 +79,9 @@ func (t *Table) names(numbers []int) []string {
 	return out
 }
 
+// Routed reports that a pattern of some route matches the subject.
+func (t *Table) Routed(subject string) bool { return len(t.outlook(subject).routes) > 0 }
+
 // Try asks every route about an event as of now and makes what each sink would
 // be handed, delivering nothing.
 func (t *Table) Try(ctx context.Context, e *event.Event, now time.Time) Trial {
