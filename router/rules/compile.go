@@ -23,7 +23,11 @@ func (l *Language) compile(n config.Node, name string) (*expression, config.Mist
 	case strings.TrimSpace(text) == "":
 		return nil, config.Mistakes{n.Errorf("", "is empty", "write an expression or remove the key")}
 	}
+	filled := n.Raw() != n.Text()
 	checked, issues := l.env.Compile(n.Text())
+	if issues.Err() != nil && filled { // CEL quotes what may be a secret
+		return nil, config.Mistakes{n.Errorf("", "is no expression once its variables are filled in", `put quotes around strings, as in data.source == "${NAME}"`)}
+	}
 	if issues.Err() != nil {
 		return nil, l.mistakes(n, issues)
 	}
@@ -31,11 +35,14 @@ func (l *Language) compile(n config.Node, name string) (*expression, config.Mist
 		return nil, config.Mistakes{n.ErrorAt(0, "is too much work for any event", "go through fewer values")}
 	}
 	program, err := l.program(checked)
+	if err != nil && filled {
+		return nil, config.Mistakes{n.Errorf("", "cannot be evaluated for any event", "")}
+	}
 	if err != nil {
 		return nil, config.Mistakes{n.ErrorAt(0, cut(err.Error(), 200), "")}
 	}
 	return &expression{
-		language: l, checked: checked, program: program, loops: loops(checked.NativeRep().Expr()), shown: n.Raw(), name: name,
+		language: l, checked: checked, program: program, loops: loops(checked.NativeRep().Expr()), shown: n.Raw(), name: name, filled: filled,
 	}, nil
 }
 

@@ -23,16 +23,24 @@ type expression struct {
 	loops    bool
 	shown    string // as written, variables not filled in
 	name     string // when, transform.total
+	// unset: a variable in it has no value, so that it is not compiled.
+	unset bool
+	// filled: variables were filled in, so that nothing of it may be shown.
+	filled bool
 }
 
 // Condition is a compiled condition of a route. It is safe for concurrent use.
 type Condition struct{ expression }
 
 // Condition compiles a condition. It returns nil and no mistake when there is
-// none, and when a variable in it has no value.
+// none. One with a variable that has no value compiles, and fails for every
+// event.
 func (l *Language) Condition(n config.Node) (*Condition, config.Mistakes) {
-	if n.IsZero() || n.Unresolved() {
+	if n.IsZero() {
 		return nil, nil
+	}
+	if n.Unresolved() {
+		return &Condition{*unset(n, "when")}, nil
 	}
 	e, ms := l.compile(n, "when")
 	if len(ms) > 0 {
@@ -42,6 +50,11 @@ func (l *Language) Condition(n config.Node) (*Condition, config.Mistakes) {
 		return nil, config.Mistakes{n.ErrorAt(0, "needs a condition, got "+aType(t.String()), "compare it with something, as in "+example(t))}
 	}
 	return &Condition{*e}, nil
+}
+
+// unset stands for an expression with a variable that has no value.
+func unset(n config.Node, name string) *expression {
+	return &expression{shown: n.Raw(), name: name, unset: true}
 }
 
 // example is a condition that a value of the type may be part of.
@@ -69,6 +82,9 @@ func (c *Condition) Eval(ctx context.Context, in *Input) (bool, error) {
 func (e *expression) String() string { return e.shown }
 
 func (e *expression) eval(ctx context.Context, in *Input) (out ref.Val, err error) {
+	if e.unset {
+		return nil, e.fail("a variable in it has no value")
+	}
 	if e.loops {
 		out, _, err = e.program.ContextEval(ctx, in)
 	} else {
@@ -82,6 +98,9 @@ func (e *expression) eval(ctx context.Context, in *Input) (out ref.Val, err erro
 	}
 	if ctx.Err() != nil {
 		return nil, &Error{text: e.name + ": interrupted", cause: ctx.Err()}
+	}
+	if e.filled { // CEL quotes what it was given
+		return nil, e.fail("cannot be evaluated for this event")
 	}
 	return nil, e.fail(explainError(err))
 }

@@ -33,8 +33,12 @@ type Seen struct {
 // && those that are not, of parts joined by || all. It returns nil when the
 // condition is true.
 func (c *Condition) Explain(ctx context.Context, in *Input) []Clause {
-	if ok, err := c.Eval(ctx, in); ok && err == nil {
+	ok, err := c.Eval(ctx, in)
+	if ok && err == nil {
 		return nil
+	}
+	if c.unset || c.filled { // its parts may be secrets
+		return []Clause{{Text: c.excerpt(), Err: err}}
 	}
 	e := explainer{ctx: ctx, in: in, c: c}
 	return e.clauses(c.checked.NativeRep().Expr())

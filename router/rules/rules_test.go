@@ -3,6 +3,7 @@ package rules
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"strconv"
 	"strings"
@@ -338,5 +339,67 @@ func TestExplain(t *testing.T) {
 				t.Errorf("got  %s\nwant %s", s, tt.want)
 			}
 		})
+	}
+}
+
+// TestFilledExpressionsAreNotShown: what a variable stands for is in no
+// mistake, error or explanation.
+func TestFilledExpressionsAreNotShown(t *testing.T) {
+	t.Parallel()
+	const secret = "hunter2hunter2"
+	for _, when := range []string{
+		`data.currency == ${S}`, `data.currency == "${S}"`, `money("${S}") > 1`, `data.${S} == 1`, `date(now, "${S}") == ""`,
+		`"${S}".matches("(") && data.currency == "${S}"`, `"${S}" > data.count`, `"${S}`,
+	} {
+		t.Run(when, func(t *testing.T) {
+			t.Parallel()
+			var told strings.Builder
+			l := mustLanguage(t)
+			c, ms := config.Parse("penstock.yaml", []byte("sinks: {a: {kind: log}}\nroutes: [{match: [a], to: [a], "+strings.Replace(quoted(when), "x:", "when:", 1)+"}]\n"), config.Options{
+				Env: func(string) (string, bool) { return secret, true }, Roles: []string{config.RoleRouter},
+				Expressions: func(r *config.Route) config.Mistakes {
+					cond, ms := l.Condition(r.When)
+					if cond == nil {
+						return ms
+					}
+					_, err := cond.Eval(t.Context(), NewInput(invoice(), now))
+					fmt.Fprint(&told, cond, err, cond.Explain(t.Context(), NewInput(invoice(), now)))
+					return ms
+				},
+			})
+			if c == nil || len(c.Routes) != 1 || ms == nil && told.Len() == 0 {
+				t.Fatalf("nothing was told: %v", ms)
+			}
+			if text := ms.Error() + told.String(); strings.Contains(text, secret) {
+				t.Errorf("told %s", text)
+			}
+		})
+	}
+}
+
+// TestUnsetVariables: an expression with a variable that has no value is no
+// mistake, and says so for every event.
+func TestUnsetVariables(t *testing.T) {
+	t.Parallel()
+	l := mustLanguage(t)
+	_, ms := config.Parse("penstock.yaml", []byte("sinks: {a: {kind: log}}\nroutes: [{match: [a], to: [a], when: '${S} > 1', transform: {a: '${S}'}}]\n"), config.Options{
+		NoEnv: true, Env: func(string) (string, bool) { return "", false },
+		Expressions: func(r *config.Route) config.Mistakes {
+			c, ms := l.Condition(r.When)
+			tr, more := l.Transform(r.Transform)
+			if len(ms)+len(more) > 0 {
+				t.Errorf("mistakes %v %v", ms, more)
+			}
+			if _, err := c.Eval(t.Context(), NewInput(invoice(), now)); err == nil || !strings.Contains(err.Error(), "when: ${S} > 1: a variable in it has no value") {
+				t.Errorf("condition: %v", err)
+			}
+			if _, err := tr.Apply(t.Context(), NewInput(invoice(), now)); err == nil || !strings.Contains(err.Error(), "a variable in it has no value") {
+				t.Errorf("transform: %v", err)
+			}
+			return nil
+		},
+	})
+	if len(ms.Fatal()) > 0 && !strings.Contains(ms.Error(), "no sources") {
+		t.Error(ms)
 	}
 }

@@ -23,10 +23,10 @@ type part interface {
 }
 
 // Transform compiles a transform: an expression, or mappings and lists of
-// expressions. It returns nil and no mistake when there is none, and when a
-// variable in it has no value.
+// expressions. It returns nil and no mistake when there is none. An expression
+// with a variable that has no value compiles, and fails for every event.
 func (l *Language) Transform(n config.Node) (*Transform, config.Mistakes) {
-	if n.IsZero() || n.Unresolved() {
+	if n.IsZero() {
 		return nil, nil
 	}
 	root, ms := l.part(n, "transform")
@@ -54,6 +54,9 @@ func (l *Language) part(n config.Node, name string) (part, config.Mistakes) {
 			ms, a = append(ms, wrong...), append(a, p)
 		}
 		return a, ms
+	}
+	if n.Unresolved() {
+		return leaf{unset(n, name)}, nil
 	}
 	e, ms := l.compile(n, name)
 	return leaf{e}, ms
