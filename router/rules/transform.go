@@ -137,7 +137,12 @@ func (a array) write(ctx context.Context, in *Input, out *bytes.Buffer) (bool, e
 // leaf is an expression of the file.
 type leaf struct{ *expression }
 
-func (l leaf) write(ctx context.Context, in *Input, out *bytes.Buffer) (bool, error) {
+func (l leaf) write(ctx context.Context, in *Input, out *bytes.Buffer) (absent bool, err error) {
+	defer func() {
+		if recover() != nil { // a value of CEL's that we did not foresee must not end the process
+			absent, err = false, l.fail("cannot be written as JSON")
+		}
+	}()
 	v, err := l.eval(ctx, in)
 	if err != nil {
 		return false, err
