@@ -1,8 +1,12 @@
 package rules
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/penstock/penstock/config"
 	"github.com/penstock/penstock/internal/event"
@@ -49,6 +53,41 @@ func FuzzCondition(f *testing.F) {
 			if _, err := tr.Apply(t.Context(), in); err != nil && !errors.As(err, &told) {
 				t.Errorf("%v is not an Error", err)
 			}
+		}
+	})
+}
+
+// FuzzDecode: a body is read as encoding/json reads it, and refused when
+// encoding/json refuses it.
+func FuzzDecode(f *testing.F) {
+	for _, seed := range []string{
+		`{"a":[1,-2.5e+3,{"b":null,"a":true,"a":false}],"c":"d\u00e4\n\"\\","":{}}`, ` [ ] `, `"\ud800"`, "\"\xff\"", "\"a\xc3\xa4\"", `0`, `-0.0`,
+		`{"a":1}{`, `[1,]`, ``, `nul`, `"a`, "\t{\r\n}", `[[[[[[]]]]]]`, `1 2`, `"\"`, `{"a" : "b" , "c" : [ 1 , 2 ] }`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		got, err := decodeJSON(body)
+		d := json.NewDecoder(bytes.NewReader(body))
+		d.UseNumber()
+		var want any
+		if !json.Valid(body) {
+			if err == nil {
+				t.Errorf("read as %v, want an error", got)
+			}
+			return
+		}
+		if wrong := d.Decode(&want); wrong != nil {
+			t.Fatal(wrong)
+		}
+		if err != nil {
+			if bytes.Count(body, []byte("["))+bytes.Count(body, []byte("{")) <= maxDepth {
+				t.Errorf("refused: %v", err)
+			}
+			return
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("(-want +got)\n%s", diff)
 		}
 	})
 }

@@ -1,11 +1,7 @@
 package rules
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
 	"strconv"
 	"time"
 
@@ -15,9 +11,6 @@ import (
 
 	"github.com/penstock/penstock/internal/event"
 )
-
-// maxDepth bounds how deep the values of a body are nested.
-const maxDepth = 200
 
 // Input is an event as expressions see it. It decodes the body when the first
 // expression looks at it, and only once. It is not safe for concurrent use.
@@ -101,55 +94,6 @@ func (in *Input) decode() {
 	if object, ok := in.body.(map[string]any); ok && object[varData] != nil {
 		in.data = object[varData]
 	}
-}
-
-var errDepth = fmt.Errorf("the body is nested more than %d deep", maxDepth)
-
-// decodeJSON reads one JSON value. Numbers stay as they are written until
-// somebody looks at them.
-func decodeJSON(body []byte) (any, error) {
-	if depth(body) > maxDepth {
-		return nil, errDepth
-	}
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.UseNumber()
-	var v any
-	if err := d.Decode(&v); err != nil {
-		return nil, notJSON(err)
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("the body is not one JSON value")
-	}
-	return v, nil
-}
-
-// notJSON says where a body is not JSON, and nothing of what it holds.
-func notJSON(err error) error {
-	var syntax *json.SyntaxError
-	if errors.As(err, &syntax) {
-		return fmt.Errorf("the body is not JSON, at byte %d", syntax.Offset)
-	}
-	return errors.New("the body is not JSON")
-}
-
-// depth is how deep the brackets of JSON are nested.
-func depth(body []byte) int {
-	deepest, open, quoted := 0, 0, false
-	for i := 0; i < len(body); i++ {
-		switch c := body[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{' || c == '[':
-			open++
-			deepest = max(deepest, open)
-		case c == '}' || c == ']':
-			open--
-		}
-	}
-	return deepest
 }
 
 // adapter turns the values of a decoded body into CEL's: whole numbers that

@@ -240,7 +240,7 @@ func TestBodies(t *testing.T) {
 	for _, tt := range []struct{ body, expression, want string }{
 		{`{"data":`, `has(data.x)`, "the body is not JSON"},
 		{`not json`, `body.x == 1`, "the body is not JSON, at byte 2"},
-		{`{} {}`, `has(body.x)`, "not one JSON value"},
+		{`{} {}`, `has(body.x)`, "the body is not JSON, at byte 4"},
 		{``, `has(data.x)`, "the body is not JSON"},
 		{`not json`, `event.subject == "" || data.x == 1`, "true"},
 		{strings.Repeat("[", 1000) + strings.Repeat("]", 1000), `size(body) == 1`, "nested more than 200 deep"},
