@@ -192,7 +192,7 @@ func (t *Table) compute(subject string) outlook {
 // settle gives each sink to the first of the routes that names it, and to the
 // default sinks what no route wanted, as far as no condition has to be asked.
 func (t *Table) settle(matched routeSet) outlook {
-	o := outlook{choices: make(choices, len(t.sinks))}
+	o := outlook{choices: make(choices, len(t.sinks)), routes: make([]int32, 0, matched.size())}
 	for i := range o.choices {
 		o.choices[i] = nobody
 	}
