@@ -37,6 +37,9 @@ func (l *loader) checkRoutes() {
 		if l.filled(n, "to", "name one or more sinks") {
 			l.checkTargets(refs(n.Get("to")))
 		}
+		if l.o.Expressions != nil {
+			l.check(l.o.Expressions(r)...)
+		}
 	}
 	l.checkTargets(refs(l.fallback))
 }

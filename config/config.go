@@ -18,6 +18,8 @@ type Config struct {
 	Routes  []Route  // in the order of the file
 	// Default names the sinks of events that no route matched.
 	Default []Ref
+	// Tests say what the routes have to do; serving does not need them.
+	Tests []Test
 	// WatchFiles are all files that Load read: Files, then the targets of
 	// *_file keys. A change of any of them may change the configuration.
 	WatchFiles []string
@@ -189,7 +191,12 @@ type Route struct {
 	Name string `yaml:"name"` // given, or "route-<number>" counted from 1
 	// Match are patterns with NATS wildcards over subjects, or event types.
 	Match []Ref `yaml:"match"`
-	To    []Ref `yaml:"to"`
+	// When is the condition, an expression; zero when there is none.
+	When Node  `yaml:"when"`
+	To   []Ref `yaml:"to"`
+	// Transform is the body that the route's sinks get instead of the event's:
+	// an expression, or mappings and lists of them; zero when there is none.
+	Transform Node `yaml:"transform"`
 }
 
 // Ref is a word of the file that names something, with its place.

@@ -43,6 +43,9 @@ type Options struct {
 	// returns the subject events are stored under and whether the catalogue
 	// knows it; if not, the nearest known subject, or "". Nil accepts all.
 	Canonical func(entry string) (subject string, known bool, suggestion string)
+	// Expressions checks what a route says besides its names: when and
+	// transform. Nil accepts all.
+	Expressions func(r *Route) Mistakes
 }
 
 // Load reads the files, and the *.yaml and *.yml files of folders in the order
@@ -52,7 +55,8 @@ type Options struct {
 //
 // In several files, sources, sinks and routes add up; the same source or sink
 // twice, and server, broker or default in two files, are mistakes. A file
-// whose name begins with a dot is not part of its folder.
+// whose name begins with a dot, or ends with _test.yaml, is not part of its
+// folder.
 func Load(paths []string, o Options) (*Config, Mistakes) {
 	l := newLoader(o)
 	var files []string
@@ -103,7 +107,7 @@ type loader struct {
 
 	server, broker, fallback Node
 	sources, sinks           []named
-	routes                   []Node
+	routes, tests            []Node
 }
 
 // named is an entry of sources or sinks.
@@ -152,7 +156,7 @@ func (l *loader) filesAt(path string) []string {
 	var files []string
 	for _, e := range entries {
 		ext := filepath.Ext(e.Name())
-		if !e.IsDir() && !strings.HasPrefix(e.Name(), ".") && (ext == ".yaml" || ext == ".yml") {
+		if !e.IsDir() && !strings.HasPrefix(e.Name(), ".") && !strings.HasSuffix(e.Name(), testSuffix) && (ext == ".yaml" || ext == ".yml") {
 			files = append(files, filepath.Join(path, e.Name()))
 		}
 	}
@@ -185,7 +189,7 @@ func (l *loader) add(file string, data []byte) {
 	}
 }
 
-var sections = []string{"server", "broker", "sources", "sinks", "routes", "default"}
+var sections = []string{"server", "broker", "sources", "sinks", "routes", "default", "tests"}
 
 func (l *loader) section(root Node, key string) {
 	n := root.Get(key)
@@ -205,6 +209,10 @@ func (l *loader) section(root Node, key string) {
 		*once = n
 	case key == "routes" && n.val.kind == sequence:
 		l.routes = append(l.routes, n.list()...)
+	case key == "tests" && n.val.kind == sequence:
+		l.tests = append(l.tests, n.list()...)
+	case key == "tests":
+		l.report(n.needsParts("a list", "begin every test with a dash: - name: ...")...)
 	case key == "routes":
 		l.report(n.needsParts("a list", "begin every route with a dash: - match: ...")...)
 	case n.val.kind != mapping:
@@ -248,6 +256,7 @@ func (l *loader) finish() (*Config, Mistakes) {
 		l.cfg.Routes = append(l.cfg.Routes, l.decodeRoute(i, n))
 	}
 	l.decodeDefault()
+	l.decodeTests()
 	l.checkServer()
 	l.checkBroker()
 	l.checkSources()

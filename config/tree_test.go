@@ -14,15 +14,15 @@ func TestWithin(t *testing.T) {
 		line, col int
 		want      Pos
 	}{
-		"plain":            {"a: one two", 1, 5, Pos{"f", 1, 8}},
-		"quoted":           {"a: 'one two'", 1, 5, Pos{"f", 1, 9}},
-		"block":            {"a: |\n    one\n    two", 2, 2, Pos{"f", 3, 6}},
-		"block after gap":  {"a: |\n\n  one\n  two", 2, 1, Pos{"f", 3, 3}},
-		"folded":           {"a: >\n  one\n  two", 1, 5, Pos{"f", 1, 8}},
-		"next line":        {"a:\n  one two", 1, 5, Pos{"f", 2, 7}},
-		"not in the file":  {"b: x", 1, 1, Pos{"f", 0, 0}},
-		"not a scalar":     {"a: [x]", 1, 1, Pos{"f", 1, 4}},
-		"second line, not": {"a: \"one\\ntwo\"", 2, 1, Pos{"f", 1, 4}},
+		"plain":           {"a: one two", 1, 5, Pos{"f", 1, 8}},
+		"quoted":          {"a: 'one two'", 1, 5, Pos{"f", 1, 9}},
+		"block":           {"a: |\n    one\n    two", 2, 2, Pos{"f", 3, 6}},
+		"block after gap": {"a: |\n\n  one\n  two", 2, 1, Pos{"f", 3, 3}},
+		"folded":          {"a: >\n  one\n  two", 1, 5, Pos{"f", 3, 3}},
+		"next line":       {"a:\n  one two", 1, 5, Pos{"f", 2, 7}},
+		"not in the file": {"b: x", 1, 1, Pos{"f", 0, 0}},
+		"not a scalar":    {"a: [x]", 1, 1, Pos{"f", 1, 4}},
+		"escaped break":   {"a: \"one\\ntwo\"", 2, 1, Pos{"f", 1, 10}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

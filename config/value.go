@@ -41,12 +41,12 @@ type value struct {
 	keyLine, keyCol int      // of the key that holds it; 0 outside a mapping
 	keys            []string // of a mapping, parallel to vals
 	vals            []*value // of a mapping or sequence
-	// tag is a scalar's type in YAML, "!!int"; first is where its text begins.
-	tag   string
-	first place
+	// tag is a scalar's type in YAML, "!!int".
+	tag string
 	// unresolved: text holds a placeholder, so what is wrong with it is not
 	// the file's fault, or was reported already.
 	unresolved bool
+	written    written // of a scalar
 }
 
 func (v *value) get(key string) *value {
@@ -75,7 +75,7 @@ func parseYAML(file string, data []byte) (root *value, ms Mistakes) {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	var doc, next yaml.Node
-	b := &builder{file: file, lines: bytes.Split(data, []byte("\n")), open: map[*yaml.Node]bool{}, said: map[said]bool{}}
+	b := &builder{file: file, data: data, open: map[*yaml.Node]bool{}, said: map[said]bool{}}
 	switch err := dec.Decode(&doc); {
 	case errors.Is(err, io.EOF):
 		return &value{kind: mapping, line: 1, col: 1}, nil
@@ -156,7 +156,7 @@ func tabIndented(data []byte, line int) bool {
 
 type builder struct {
 	file   string
-	lines  [][]byte // of the file
+	data   []byte
 	values int
 	open   map[*yaml.Node]bool // collections being built, to find one inside itself
 	said   map[said]bool
@@ -206,7 +206,7 @@ func (b *builder) build(y *yaml.Node, path string, depth int) *value {
 	switch y.Kind {
 	case yaml.AliasNode:
 		v = b.build(y.Alias, path, depth+1)
-		v.line, v.col = y.Line, y.Column
+		v.line, v.col, v.written = y.Line, y.Column, written{}
 	case yaml.MappingNode:
 		b.open[y] = true
 		b.mapping(v, y, path, depth)
@@ -220,7 +220,8 @@ func (b *builder) build(y *yaml.Node, path string, depth int) *value {
 		delete(b.open, y)
 	default:
 		v.raw, v.text, v.null = y.Value, y.Value, y.Tag == "!!null"
-		v.tag, v.first = y.Tag, textPlace(y, b.lines)
+		v.tag = y.Tag
+		v.written = written{b.data, y.Style, y.Anchor != ""}
 	}
 	return v
 }

@@ -15,6 +15,15 @@ func newRouteSet(routes int) routeSet { return make(routeSet, (routes+63)/64) }
 
 func (s routeSet) add(i int) { s[i/64] |= 1 << (i % 64) }
 
+// size is how many numbers are in the set.
+func (s routeSet) size() int {
+	n := 0
+	for _, word := range s {
+		n += bits.OnesCount64(word)
+	}
+	return n
+}
+
 // each calls f with every number in the set, lowest first.
 func (s routeSet) each(f func(i int)) {
 	for w, word := range s {

@@ -8,9 +8,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/penstock/penstock/config"
-	"github.com/penstock/penstock/internal/event"
+	"github.com/penstock/penstock/router/rules"
 )
 
 // Table is a compiled set of routes. It does not change, and is safe for
@@ -29,40 +30,37 @@ type Table struct {
 	fallback []int          // sinks of what no route matched
 	prefixes []string
 	root     node
-	cache    cache[choices]
+	cache    cache[outlook]
 	version  string
+	language *rules.Language // nil when no route has an expression
 }
 
 // route is one rule. What it asks beyond its patterns is asked of the routes
 // that the index found, in order.
 type route struct {
-	name     string
-	patterns []Pattern
-	sinks    []int
+	name      string
+	patterns  []Pattern
+	sinks     []int
+	when      *rules.Condition // nil: always true
+	transform *rules.Transform // nil: the body as it is
+}
+
+// outlook is what a subject alone decides.
+type outlook struct {
+	choices choices
+	// routes are those with a pattern that matches, in order.
+	routes []int32
 }
 
 // choices holds for each sink which rule decided: the route's number, or
-// byDefault, or nobody.
+// byDefault, or nobody, or undecided when a condition has to be asked.
 type choices []int32
 
 const (
 	nobody    = -1
 	byDefault = -2
+	undecided = -3
 )
-
-// Decision says why a sink gets an event. The zero Decision says that it does not.
-type Decision struct {
-	// Sink is the sink's name.
-	Sink string
-	// Route is the first route in order that matched and names the sink;
-	// empty when Default.
-	Route string
-	// Default reports that no route matched and the sink is a default one.
-	Default bool
-}
-
-// Wanted reports that the sink gets the event.
-func (d Decision) Wanted() bool { return d.Sink != "" }
 
 // Compile builds the table of a configuration. Its error is a
 // config.Mistakes with everything that is wrong.
@@ -106,7 +104,44 @@ func (t *Table) addRoute(c config.Route, path string) config.Mistakes {
 	}
 	sinks, wrong := t.resolve(c.To, path+".to")
 	r.sinks = sinks
+	mistakes = append(mistakes, wrong...)
+	mistakes = append(mistakes, t.addExpressions(&r, c)...)
 	t.routes = append(t.routes, r)
+	return mistakes
+}
+
+// CheckExpressions returns a check of when and transform of routes, for
+// loading a configuration. The function is safe for concurrent use.
+func CheckExpressions() func(*config.Route) config.Mistakes {
+	language := sync.OnceValues(rules.New)
+	return func(r *config.Route) config.Mistakes {
+		if r.When.IsZero() && r.Transform.IsZero() {
+			return nil
+		}
+		l, err := language()
+		if err != nil {
+			return config.Mistakes{{Path: "routes", What: err.Error()}}
+		}
+		_, ms := l.Condition(r.When)
+		_, more := l.Transform(r.Transform)
+		return append(ms, more...)
+	}
+}
+
+// addExpressions compiles what a route says besides its names.
+func (t *Table) addExpressions(r *route, c config.Route) (mistakes config.Mistakes) {
+	if c.When.IsZero() && c.Transform.IsZero() {
+		return nil
+	}
+	if t.language == nil {
+		var err error
+		if t.language, err = rules.New(); err != nil {
+			return config.Mistakes{c.When.Errorf("", err.Error(), "")}
+		}
+	}
+	var wrong config.Mistakes
+	r.when, mistakes = t.language.Condition(c.When)
+	r.transform, wrong = t.language.Transform(c.Transform)
 	return append(mistakes, wrong...)
 }
 
@@ -137,49 +172,8 @@ func (t *Table) known() string {
 	return "defined are " + strings.Join(t.sinks, ", ")
 }
 
-// Match decides whether the named sink gets e, and by which route. An unknown
-// name gets nothing.
-func (t *Table) Match(e *event.Event, sink string) Decision {
-	n, ok := t.numbers[sink]
-	if !ok {
-		return Decision{}
-	}
-	return t.match(e, n)
-}
-
-// match is Match by the sink's number.
-func (t *Table) match(e *event.Event, sink int) Decision {
-	return t.decision(sink, t.choose(e)[sink])
-}
-
-// Sinks returns a decision for every sink that gets e, in the order in which
-// the sinks are configured. Every route is looked at, and a sink is named at
-// most once, with the first route in order that names it.
-func (t *Table) Sinks(e *event.Event) []Decision {
-	var out []Decision
-	for sink, choice := range t.choose(e) {
-		if choice != nobody {
-			out = append(out, t.decision(sink, choice))
-		}
-	}
-	return out
-}
-
-func (t *Table) decision(sink int, choice int32) Decision {
-	switch choice {
-	case nobody:
-		return Decision{}
-	case byDefault:
-		return Decision{Sink: t.sinks[sink], Default: true}
-	}
-	return Decision{Sink: t.sinks[sink], Route: t.routes[choice].name}
-}
-
-// choose returns who decided for each sink, from memory where it can.
-func (t *Table) choose(e *event.Event) choices { return t.cache.get(e.Subject, t.compute) }
-
 // compute finds the routes that match a subject and lets them choose.
-func (t *Table) compute(subject string) choices {
+func (t *Table) compute(subject string) outlook {
 	set := newRouteSet(len(t.routes))
 	tokens := strings.Split(subject, ".")
 	at := unknownAt(t.prefixes, subject, tokens)
@@ -196,27 +190,38 @@ func (t *Table) compute(subject string) choices {
 }
 
 // settle gives each sink to the first of the routes that names it, and to the
-// default sinks what no route wanted.
-func (t *Table) settle(matched routeSet) choices {
-	c := make(choices, len(t.sinks))
-	for i := range c {
-		c[i] = nobody
+// default sinks what no route wanted, as far as no condition has to be asked.
+func (t *Table) settle(matched routeSet) outlook {
+	o := outlook{choices: make(choices, len(t.sinks)), routes: make([]int32, 0, matched.size())}
+	for i := range o.choices {
+		o.choices[i] = nobody
 	}
-	unmatched := true
+	sure := false
 	matched.each(func(i int) {
-		unmatched = false
+		o.routes = append(o.routes, int32(i))
+		sure = sure || t.routes[i].when == nil
 		for _, sink := range t.routes[i].sinks {
-			if c[sink] == nobody {
-				c[sink] = int32(i)
+			switch {
+			case o.choices[sink] != nobody:
+			case t.routes[i].when != nil:
+				o.choices[sink] = undecided
+			default:
+				o.choices[sink] = int32(i)
 			}
 		}
 	})
-	if unmatched {
-		for _, sink := range t.fallback {
-			c[sink] = byDefault
+	if sure { // something matched
+		return o
+	}
+	for _, sink := range t.fallback {
+		switch {
+		case len(o.routes) == 0:
+			o.choices[sink] = byDefault
+		case o.choices[sink] == nobody:
+			o.choices[sink] = undecided
 		}
 	}
-	return c
+	return o
 }
 
 // unknownAt returns the index of the token that says that the type is not in

@@ -21,6 +21,8 @@ func version(c *config.Config) string {
 		hashWords(h, "route", r.Name)
 		hashRefs(h, "match", r.Match)
 		hashRefs(h, "to", r.To)
+		hashExpressions(h, "when", r.When)
+		hashExpressions(h, "transform", r.Transform)
 	}
 	hashRefs(h, "default", c.Default)
 	for _, s := range c.Sources {
@@ -35,6 +37,26 @@ func hashRefs(h hash.Hash, kind string, refs []config.Ref) {
 		words = append(words, r.Name)
 	}
 	hashWords(h, words...)
+}
+
+// hashExpressions hashes an expression, or mappings and lists of them.
+func hashExpressions(h hash.Hash, kind string, n config.Node) {
+	switch {
+	case n.IsZero():
+		return
+	case n.Shape() == config.Mapping:
+		hashWords(h, append([]string{kind, "mapping"}, n.Keys()...)...)
+		for _, key := range n.Keys() {
+			hashExpressions(h, key, n.Get(key))
+		}
+	case n.Shape() == config.List:
+		hashWords(h, kind, "list", fmt.Sprint(len(n.Items())))
+		for _, item := range n.Items() {
+			hashExpressions(h, "item", item)
+		}
+	default:
+		hashWords(h, kind, n.Text())
+	}
 }
 
 // hashWords quotes each word, so that no two lists look the same.

@@ -61,13 +61,6 @@ type Worker struct {
 
 var _ delivery.Handler = (*Worker)(nil)
 
-// binding is the sink's number in a table, kept so that the hot path looks up
-// no name. The number is -1 when the table does not know the sink.
-type binding struct {
-	table *Table
-	sink  int
-}
-
 // NewWorker returns a worker with an open gate.
 func NewWorker(o WorkerOptions) *Worker {
 	if o.Logger == nil {
@@ -131,11 +124,16 @@ func (w *Worker) Return(n int) { w.gate.release(n) }
 func (w *Worker) Handle(ctx context.Context, a delivery.Attempt) delivery.Verdict {
 	table := w.table()
 	t := tried{rules: table.Version()}
-	if a.Origin == "" {
-		if t.decision = w.match(table, &a); a.Early || !t.decision.Wanted() {
-			w.gate.release(1)
-			return w.settled(&a, t, nil, delivery.Verdict{Action: delivery.Skip})
+	if err := w.prepare(ctx, table, &a, &t); err != nil {
+		w.gate.release(1)
+		if ctx.Err() != nil {
+			return delivery.Verdict{}
 		}
+		return w.settled(&a, t, err, w.policy.Judge(err, a.History, t.start))
+	}
+	if a.Origin == "" && (a.Early || !t.decision.Wanted()) {
+		w.gate.release(1)
+		return w.settled(&a, t, nil, delivery.Verdict{Action: delivery.Skip})
 	}
 	epoch, ok := w.gate.begin(ctx)
 	if !ok {
@@ -150,22 +148,6 @@ func (w *Worker) Handle(ctx context.Context, a delivery.Attempt) delivery.Verdic
 	v := w.policy.Judge(err, a.History, time.Now())
 	w.gate.finish(epoch, outcomeOf(v), v.Delay, v.Reason)
 	return w.settled(&a, t, err, v)
-}
-
-// match asks the table whether the sink gets the event.
-func (w *Worker) match(t *Table, a *delivery.Attempt) Decision {
-	b := w.bound.Load()
-	if b == nil || b.table != t {
-		b = &binding{table: t, sink: -1}
-		if n, ok := t.numbers[w.sink.Name]; ok {
-			b.sink = n
-		}
-		w.bound.Store(b)
-	}
-	if b.sink < 0 {
-		return Decision{}
-	}
-	return t.match(&a.Event, b.sink)
 }
 
 // attempt hands the event to the sink, within the sink's timeout.

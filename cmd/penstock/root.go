@@ -64,7 +64,7 @@ The event store is inside: there is nothing else to install.`,
 		&cobra.Group{ID: groupLookUp, Title: "Look things up:"},
 	)
 	root.AddCommand(inGroup(groupTry, newDemo(p), newSend(p))...)
-	root.AddCommand(inGroup(groupRun, newServe(p), newCheck(p), newSinks(p), newEvents(p), newDead(p), newReplay(p), newRejected(p), newProvision(p))...)
+	root.AddCommand(inGroup(groupRun, newServe(p), newCheck(p), newRoutes(p), newTest(p), newSinks(p), newEvents(p), newDead(p), newReplay(p), newRejected(p), newProvision(p))...)
 	root.AddCommand(inGroup(groupLookUp, newCatalog(p), newVersion(p))...)
 	return root, started
 }

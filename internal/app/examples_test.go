@@ -42,10 +42,28 @@ var exampleDeliveries = map[string][]delivered{
 		{"/webhooks/clickfunnels", "orders/invoice.refunded", []string{"/refunds_webhook"}},
 		{"/webhooks/clickfunnels", "contact.created", []string{"/everything_webhook"}},
 	},
+	"conditions.yaml": {
+		{"/webhooks/clickfunnels", "orders/invoice.paid", []string{"/billing"}},
+		{"/webhooks/clickfunnels", "orders/invoice.paid", []string{"archive"}},
+		{"/webhooks/clickfunnels", "contact.created", []string{"/crm"}},
+		{"/webhooks/clickfunnels", "contact.created", []string{"archive"}},
+		{"/webhooks/clickfunnels", "subscription.canceled", []string{"archive"}},
+	},
 	"two-workspaces.yaml": {
 		{"/webhooks/main", "contact.created", []string{"/crm"}},
 		{"/webhooks/shop", "contact.updated", []string{"/crm"}},
 		{"/webhooks/steps/" + testSecret, "anything/else", []string{"/crm"}},
+	},
+}
+
+// exampleData are the data of an example's events, in their order, where those
+// of any event do not do.
+var exampleData = map[string][]string{
+	"conditions.yaml": {
+		`{"total_amount":"100.00","currency":"USD"}`,
+		`{"total_amount":"99.99","currency":"USD"}`,
+		`{"email_address":"ada@example.org"}`,
+		`{"email_address":"ada@example.com"}`,
 	},
 }
 
@@ -97,7 +115,11 @@ func deliverThrough(t *testing.T, file string, events []delivered) {
 	base := startExample(t, c, Options{Stdout: &logged})
 	want := 0
 	for i, e := range events {
-		sendSigned(t, base+e.path, body(fmt.Sprint("event-", i), e.eventType))
+		b := body(fmt.Sprint("event-", i), e.eventType)
+		if data := exampleData[filepath.Base(file)]; i < len(data) {
+			b = fmt.Appendf(nil, `{"data":%s,"event_id":"event-%d","event_type":%q}`, data[i], i, e.eventType)
+		}
+		sendSigned(t, base+e.path, b)
 		want += len(e.sinks)
 	}
 	eventually(t, "all delivered", func() bool { return len(r.got())+strings.Count(logged.String(), "\n")+len(arrived()) >= want })

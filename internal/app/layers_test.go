@@ -33,7 +33,8 @@ var layers = map[string][]string{
 	"internal/clickfunnels": {"internal/event"},
 	"sinks":                 {"config", "internal/delivery", "internal/event"},
 	"ingress":               {"config", "internal/event", "internal/httpconn"},
-	"router":                {"config", "internal/delivery", "internal/event", "sinks"},
+	"router/rules":          {"config", "internal/event"},
+	"router":                {"config", "internal/delivery", "internal/event", "router/rules", "sinks"},
 	"internal/broker":       {"config", "internal/delivery", "internal/event"},
 	"internal/console":      {"config", "internal/delivery", "internal/event", "internal/httpconn", "internal/replay"},
 	"internal/app": {
@@ -56,6 +57,7 @@ var rooms = map[string][]string{
 	"github.com/DeRuina/timberjack":   {"sinks"},
 	"github.com/nats-io/nats-server":  {"internal/broker"},
 	"github.com/spf13/":               {"cmd/penstock"},
+	"cel.dev/":                        {"router/rules"},
 	"go.yaml.in/yaml":                 {"config"},
 	"go.opentelemetry.io/":            {"internal/telemetry"},
 	"github.com/prometheus/":          {"internal/telemetry"},

@@ -63,7 +63,7 @@ func configOptions(o LoadOptions) config.Options {
 	catalog := clickfunnels.NewCatalog()
 	return config.Options{
 		Env: o.Env, Roles: o.Roles, NoEnv: o.NoEnv,
-		SinkKinds: sinkKinds(), SinkDefaults: sinks.Defaults(), SourceKinds: []string{sourceKind},
+		SinkKinds: sinkKinds(), SinkDefaults: sinks.Defaults(), Expressions: router.CheckExpressions(), SourceKinds: []string{sourceKind},
 		Canonical: func(entry string) (string, bool, string) {
 			subject, known := catalog.Canonical(entry)
 			if known {

@@ -123,8 +123,12 @@ func (h *history) sights(ctx context.Context, events []broker.StoredEvent) (map[
 		if e.Stored.Before(oldest) {
 			oldest = e.Stored
 		}
+		decisions := map[string]router.Decision{}
+		for _, d := range table.Sinks(&e.Event) {
+			decisions[d.Sink] = d
+		}
 		for sink, at := range positions {
-			s := &sight{decision: table.Match(&e.Event, sink), at: at}
+			s := &sight{decision: decisions[sink], at: at}
 			sights[pair{e.Seq, sink}] = s
 			if e.Seq > at.Handed {
 				continue

@@ -1,0 +1,172 @@
+package config
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// testSuffix ends the names of files that hold tests and no configuration.
+const testSuffix = "_test.yaml"
+
+// Test says what the routes have to make of an event.
+type Test struct {
+	Pos    Pos
+	Name   string    `yaml:"name,required"`
+	Event  TestEvent `yaml:"event,required"`
+	Expect Expect    `yaml:"expect,required"`
+}
+
+// TestEvent is a sample of an event type, changed.
+type TestEvent struct {
+	Pos Pos
+	// Type is the event type or its subject.
+	Type Ref `yaml:"type,required"`
+	// Source it comes through; empty means the first.
+	Source string `yaml:"source"`
+	// Version is the API version, 1 or 2; 0 means the highest in which the type is sent.
+	Version int `yaml:"version" range:"0..2"`
+	// ID is the event's id; empty means "test".
+	ID string `yaml:"id"`
+	// Now is when the event arrives, and what rules see as now (RFC 3339);
+	// empty means the time of the test.
+	Now TestTime `yaml:"now"`
+	// Data replaces the sample's data. Set then sets single values, by paths
+	// such as data.total_amount; a number between quotes is a string.
+	Data Node `yaml:"data"`
+	Set  Node `yaml:"set"`
+}
+
+// Expect is what a test expects. What is not named is not looked at.
+type Expect struct {
+	// Sinks get the event; an empty list: no sink does. Nil: not looked at.
+	Sinks []Ref `yaml:"sinks"`
+	// NotSinks do not get it.
+	NotSinks []Ref `yaml:"not_sinks"`
+	// Transform has for sinks the body that they get.
+	Transform Node `yaml:"transform"`
+}
+
+// TestTime is a time of a test. The zero TestTime is not given.
+type TestTime struct{ time.Time }
+
+// DecodeNode reads a time as RFC 3339 writes it.
+func (t *TestTime) DecodeNode(n Node) Mistakes {
+	at, err := time.Parse(time.RFC3339, n.Text())
+	if err != nil {
+		return n.needs("a time", "write it as 2026-01-31T08:00:00Z")
+	}
+	t.Time = at
+	return nil
+}
+
+// decodeTests reads the section tests. Variables are not filled in: a test is
+// the same everywhere.
+func (l *loader) decodeTests() {
+	names := map[string]Pos{}
+	for _, n := range l.tests {
+		var t Test
+		had := len(l.ms)
+		l.report(n.Decode(&t)...)
+		if first, twice := names[t.Name]; twice && t.Name != "" {
+			l.report(n.Errorf("name", "has the same name as the test at "+first.String(), "rename one"))
+		}
+		names[t.Name] = t.Pos
+		if len(l.ms[had:].Fatal()) == 0 {
+			l.cfg.Tests = append(l.cfg.Tests, t)
+		}
+	}
+}
+
+// LoadTests reads files that hold tests only: a section tests. It returns
+// every mistake at once.
+func LoadTests(paths []string) ([]Test, Mistakes) {
+	l := newLoader(Options{})
+	for _, path := range paths {
+		data, err := readFile(path, maxFileBytes)
+		if err != nil {
+			l.unreadable(path, err)
+			continue
+		}
+		root, ms := parseYAML(path, []byte(data))
+		l.report(ms...)
+		if root == nil {
+			continue
+		}
+		n := Node{File: path, val: root, docs: l.files}
+		for _, key := range n.Keys() {
+			if key != "tests" {
+				l.report(n.keyErrorf(key, "has no place in a file of tests", "its only key is tests"))
+			}
+		}
+		if n.Get("tests").IsZero() {
+			l.report(n.Errorf("", "has no tests", "begin it with tests:"))
+			continue
+		}
+		l.section(n, "tests")
+	}
+	l.decodeTests()
+	l.ms.Sort()
+	return l.cfg.Tests, l.ms
+}
+
+// TestFiles returns the files of tests beside configuration files: those of
+// the same folder whose names end with _test.yaml.
+func TestFiles(paths []string) []string {
+	var out []string
+	for _, path := range paths {
+		found, err := filepath.Glob(filepath.Join(globQuote(filepath.Dir(path)), "*"+testSuffix))
+		if err != nil {
+			continue
+		}
+		for _, f := range found {
+			if !slices.Contains(out, f) {
+				out = append(out, f)
+			}
+		}
+	}
+	return out
+}
+
+// globQuote keeps the letters of a folder from being taken for a pattern.
+func globQuote(dir string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir)
+}
+
+// JSON returns a part of the file as JSON, keys sorted. What YAML takes for a
+// number, true, false or null is one, anything else a string.
+func (n Node) JSON() json.RawMessage {
+	text, err := json.Marshal(n.plain())
+	if err != nil { // never: plain has no other values
+		return nil
+	}
+	return text
+}
+
+func (n Node) plain() any {
+	switch {
+	case n.Shape() == Mapping:
+		m := map[string]any{}
+		for _, key := range n.val.keys {
+			m[key] = n.Get(key).plain()
+		}
+		return m
+	case n.Shape() == List:
+		a := []any{}
+		for _, item := range n.list() {
+			a = append(a, item.plain())
+		}
+		return a
+	case n.val == nil || n.val.null:
+		return nil
+	}
+	quoted := n.val.written.style & (yaml.SingleQuotedStyle | yaml.DoubleQuotedStyle | yaml.LiteralStyle | yaml.FoldedStyle)
+	if text := n.val.text; quoted != 0 || !json.Valid([]byte(text)) {
+		return text
+	}
+	return json.RawMessage(n.val.text)
+}

@@ -1,0 +1,154 @@
+package rules
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/interpreter"
+
+	"github.com/penstock/penstock/config"
+)
+
+// expression is one expression of the file, ready to be evaluated. It is safe
+// for concurrent use.
+type expression struct {
+	language *Language
+	checked  *cel.Ast
+	program  cel.Program
+	loops    bool
+	shown    string // as written, variables not filled in
+	name     string // when, transform.total
+	// unset: a variable in it has no value, so that it is not compiled.
+	unset bool
+	// filled: variables were filled in, so that nothing of it may be shown.
+	filled bool
+}
+
+// Condition is a compiled condition of a route. It is safe for concurrent use.
+type Condition struct{ expression }
+
+// Condition compiles a condition. It returns nil and no mistake when there is
+// none. One with a variable that has no value compiles, and fails for every
+// event.
+func (l *Language) Condition(n config.Node) (*Condition, config.Mistakes) {
+	if n.IsZero() {
+		return nil, nil
+	}
+	if n.Unresolved() {
+		return &Condition{*unset(n, "when")}, nil
+	}
+	e, ms := l.compile(n, "when")
+	if len(ms) > 0 {
+		return nil, ms
+	}
+	if t := e.checked.OutputType(); !t.IsExactType(cel.BoolType) && !t.IsExactType(cel.DynType) {
+		return nil, config.Mistakes{n.ErrorAt(0, "needs a condition, got "+aType(t.String()), "compare it with something, as in "+example(t))}
+	}
+	return &Condition{*e}, nil
+}
+
+// unset stands for an expression with a variable that has no value.
+func unset(n config.Node, name string) *expression {
+	return &expression{shown: n.Raw(), name: name, unset: true}
+}
+
+// example is a condition that a value of the type may be part of.
+func example(t *cel.Type) string {
+	if t.IsExactType(cel.StringType) {
+		return `... == "paid"`
+	}
+	return "... > 100"
+}
+
+// Eval asks the condition. Its error says which expression could not be
+// evaluated and why; it never holds what variables of the file stand for.
+func (c *Condition) Eval(ctx context.Context, in *Input) (bool, error) {
+	out, err := c.eval(ctx, in)
+	if err != nil {
+		return false, err
+	}
+	if b, ok := out.(types.Bool); ok {
+		return bool(b), nil
+	}
+	return false, c.fail(fmt.Sprintf("is %s, neither true nor false", aType(out.Type().TypeName())))
+}
+
+// String returns the condition as it is written.
+func (e *expression) String() string { return e.shown }
+
+func (e *expression) eval(ctx context.Context, in *Input) (out ref.Val, err error) {
+	if e.unset {
+		return nil, e.fail("a variable in it has no value")
+	}
+	if e.loops {
+		out, _, err = e.program.ContextEval(ctx, in)
+	} else {
+		out, _, err = e.program.Eval(in)
+	}
+	if err == nil {
+		return out, nil
+	}
+	if in.err != nil {
+		return nil, e.fail(in.err.Error())
+	}
+	if ctx.Err() != nil {
+		return nil, &Error{text: e.name + ": interrupted", cause: ctx.Err()}
+	}
+	if e.filled { // CEL quotes what it was given
+		return nil, e.fail("cannot be evaluated for this event")
+	}
+	return nil, e.fail(explainError(err))
+}
+
+// Error is an expression that could not be evaluated for an event.
+type Error struct {
+	text  string
+	cause error
+}
+
+func (e *Error) Error() string { return e.text }
+
+// Unwrap returns why an evaluation was interrupted, if it was.
+func (e *Error) Unwrap() error { return e.cause }
+
+func (e *expression) fail(why string) error {
+	return &Error{text: fmt.Sprintf("%s: %s: %s", e.name, e.excerpt(), why)}
+}
+
+// excerpt is the expression for a message.
+func (e *expression) excerpt() string {
+	const most = 120
+	s := strings.Join(strings.Fields(e.shown), " ")
+	if r := []rune(s); len(r) > most {
+		return string(r[:most]) + "..."
+	}
+	return s
+}
+
+// explainError says what an error of CEL means for the one who wrote the rule.
+func explainError(err error) string {
+	var cancelled interpreter.EvalCancelledError
+	if errors.As(err, &cancelled) {
+		return "is too much work for this event"
+	}
+	text := err.Error()
+	if key, ok := strings.CutPrefix(text, "no such key: "); ok {
+		return fmt.Sprintf("there is no %s; ask has(...) first, or write .?%s with orValue", short(key), short(key))
+	}
+	if strings.Contains(text, "no such overload") {
+		return "cannot work with these types (" + short(text) + "); double(...) and money(...) make numbers of strings"
+	}
+	return strings.Join(strings.Fields(cut(text, 200)), " ")
+}
+
+func cut(s string, most int) string {
+	if r := []rune(s); len(r) > most {
+		return string(r[:most]) + "..."
+	}
+	return s
+}
