@@ -55,6 +55,7 @@ func (d *decoder) add(ms ...Mistake) { d.ms = append(d.ms, ms...) }
 type rules struct {
 	name                 string
 	required, path, auto bool
+	keyed                bool // it stands under a key of the user's
 	bounds, words        string
 }
 
@@ -153,6 +154,9 @@ func (d *decoder) custom(n Node, v reflect.Value, dec Decoder, r rules) {
 }
 
 func (d *decoder) scalar(n Node, v reflect.Value, r rules) {
+	if v.Type() == secretType {
+		n.docs.note(n, r.keyed)
+	}
 	fresh := reflect.New(v.Type()).Elem()
 	ms := setScalar(n, fresh, r)
 	if len(ms) == 0 {
@@ -188,6 +192,7 @@ func (d *decoder) mapping(n Node, v reflect.Value, r rules) {
 		return
 	}
 	out := reflect.MakeMapWithSize(v.Type(), len(n.val.keys))
+	r.keyed = true
 	for _, key := range n.val.keys {
 		elem, had := reflect.New(v.Type().Elem()).Elem(), len(d.ms)
 		d.value(n.Get(key), elem, r)
@@ -272,7 +277,7 @@ func (d *decoder) unknown(n Node, known []string) {
 		if slices.Contains(planned, key) {
 			hint = "not supported by this version"
 		}
-		d.add(n.keyErrorf(key, "unknown key", hint))
+		d.add(n.keyErrorf(key, unknownKey, hint))
 	}
 }
 

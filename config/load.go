@@ -40,6 +40,12 @@ type Options struct {
 	// returns the subject events are stored under and whether the catalogue
 	// knows it; if not, the nearest known subject, or "". Nil accepts all.
 	Canonical func(entry string) (subject string, known bool, suggestion string)
+	// Survey looks a pattern over subjects up, without a source's prefix. Nil
+	// gives no advice about patterns.
+	Survey func(pattern string) Survey
+	// Advice adds warnings about what works but is likely not meant: secrets in
+	// clear, routes that add nothing, times that contradict each other.
+	Advice bool
 }
 
 // Load reads the files, and the *.yaml and *.yml files of folders in the order
@@ -91,7 +97,8 @@ type loader struct {
 	o     Options
 	cfg   *Config
 	files *secretFiles
-	roots []Node // a mapping per file
+	roots []Node              // a mapping per file
+	text  map[string][]string // the lines of each file
 	// ms are the mistakes of the files and their variables; checks those of
 	// what they say, which do not count where a placeholder stands.
 	ms, checks Mistakes
@@ -118,6 +125,7 @@ func newLoader(o Options) *loader {
 		o:      o,
 		cfg:    &Config{},
 		files:  &secretFiles{},
+		text:   map[string][]string{},
 		server: Node{Path: "server"}, // still zero, but named in messages
 		broker: Node{Path: "broker"},
 	}
@@ -177,6 +185,7 @@ func (l *loader) add(file string, data []byte) {
 		return
 	}
 	l.roots = append(l.roots, n)
+	l.text[file] = strings.Split(strings.TrimPrefix(string(data), "\ufeff"), "\n")
 	for _, key := range root.keys {
 		l.section(n, key)
 	}
@@ -250,9 +259,11 @@ func (l *loader) finish() (*Config, Mistakes) {
 	l.checkSources()
 	l.checkRoutes()
 	l.checkUse()
+	l.advise()
 	l.cfg.WatchFiles = slices.Concat(l.cfg.Files, l.files.paths())
 	ms := slices.Concat(l.ms, l.founded())
 	ms.Sort()
+	l.excerpts(ms)
 	return l.cfg, ms
 }
 
