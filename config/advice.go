@@ -85,7 +85,9 @@ func (l *loader) adviseProxies(n Node) {
 				break
 			}
 		}
-		seen = append(seen, p)
+		if p.Bits() > 0 {
+			seen = append(seen, p)
+		}
 	}
 }
 

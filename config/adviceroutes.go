@@ -69,10 +69,14 @@ func (l *loader) advisePatterns(r rule) {
 	}
 	for i, at := range places {
 		p := r.patterns[i].Name
+		if !wellFormed(p) {
+			continue // said elsewhere
+		}
 		l.adviseType(at, p)
 		for j, other := range r.patterns {
 			switch {
-			case i == j:
+			case i == j || !wellFormed(other.Name):
+				continue
 			case other.Name == p && j < i:
 				l.check(at.warnf("", "is given twice, first at "+other.Pos.String(), "remove one"))
 			case other.Name != p && covers(other.Name, p):
@@ -85,6 +89,14 @@ func (l *loader) advisePatterns(r rule) {
 	}
 }
 
+// wellFormed reports a pattern that checkPattern has nothing against, its length
+// aside.
+func wellFormed(pattern string) bool {
+	words := strings.Split(pattern, ".")
+	what, _ := badToken(words)
+	return what == "" && words[0] != "penstock"
+}
+
 // adviseType looks a pattern up in the catalogue, once for every source that
 // it can match events of.
 func (l *loader) adviseType(at Node, pattern string) {
@@ -93,13 +105,14 @@ func (l *loader) adviseType(at Node, pattern string) {
 		return
 	}
 	literal := !strings.ContainsAny(at.val.text, "*>")
-	var found, v1 int
+	var asked, found, v1 int
 	nearest := ""
 	for _, prefix := range l.prefixes() {
 		rest, ok := below(pattern, prefix)
 		if !ok {
 			continue
 		}
+		asked++
 		s := l.o.Survey(rest)
 		found += s.Types
 		if s.OnlyV1 {
@@ -114,6 +127,7 @@ func (l *loader) adviseType(at Node, pattern string) {
 		hint = "did you mean " + nearest + "?"
 	}
 	switch {
+	case asked == 0: // no source publishes it, which is said elsewhere
 	case found == 0 && !literal: // of a literal that is said anyway
 		l.check(at.warnf("", "matches no known event type", hint))
 	case v1 > 0 && literal && !l.takesUnsigned():
@@ -261,7 +275,8 @@ func (l *loader) adviseDefault(rules []rule) {
 
 // adviseSources warns of a source whose events go nowhere.
 func (l *loader) adviseSources(rules []rule) {
-	if len(rules) == 0 || len(l.cfg.Default) > 0 || l.subscribable() {
+	unread := slices.ContainsFunc(rules, func(r rule) bool { return len(r.patterns) == 0 })
+	if len(rules) == 0 || unread || len(l.cfg.Default) > 0 || l.subscribable() {
 		return
 	}
 	for i, s := range l.cfg.Sources {

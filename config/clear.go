@@ -57,7 +57,7 @@ var secretName = regexp.MustCompile(`(?i)(secret|token|passw|cookie|credential|a
 
 // inClear reports that the spot holds a secret as it is, not by a variable.
 func (s secretSpot) inClear() bool {
-	raw, text := s.at.val.raw, s.at.val.raw
+	raw, key := s.at.val.raw, s.key()
 	switch {
 	case raw == "" || s.at.val.null:
 		return false
@@ -66,13 +66,19 @@ func (s secretSpot) inClear() bool {
 	case strings.Contains(raw, "${"):
 		return false
 	case s.keyed:
-		name := s.at.Path[strings.LastIndexByte(s.at.Path, '.')+1:]
-		return secretName.MatchString(name)
+		return secretName.MatchString(key)
 	}
-	if u, err := url.Parse(text); err == nil && u.Scheme != "" && u.Host != "" {
+	u, err := url.Parse(raw)
+	if err == nil && (u.Host != "" || strings.HasSuffix(key, "url")) {
 		return secretURL(u)
 	}
 	return true
+}
+
+// key is the key that the spot stands under.
+func (s secretSpot) key() string {
+	key, _, _ := strings.Cut(s.at.Path[strings.LastIndexByte(s.at.Path, '.')+1:], "[")
+	return key
 }
 
 // secretURL reports a URL that likely carries a token: a login, a query that
@@ -110,11 +116,8 @@ func (l *loader) adviseClear() {
 			continue
 		}
 		hint := "write ${NAME} and set that variable"
-		if key := s.at.Path[strings.LastIndexByte(s.at.Path, '.')+1:]; !s.keyed {
-			if i := strings.IndexByte(key, '['); i >= 0 {
-				key = key[:i]
-			}
-			hint += ", or use " + key + "_file"
+		if !s.keyed {
+			hint += ", or use " + s.key() + "_file"
 		}
 		warn(s.at, hint)
 	}

@@ -8,24 +8,33 @@ import (
 // unknownKey is what is said of a key that nobody reads.
 const unknownKey = "unknown key"
 
-// secretWords are the ends of keys whose values are secrets, to know one even
-// when it is misspelt.
-var secretWords = []string{"secret", "secrets", "token", "password", "url_token", "admin_token", "webhook_url", "url", "authorization", "nkey", "access_key", "secret_key"}
+// secretWords are keys whose values are secrets, to know one even when it is
+// misspelt.
+var secretWords = []string{
+	"secret", "secrets", "token", "password", "url_token", "admin_token", "webhook_url", "authorization", "nkey", "access_key", "secret_key",
+}
 
-// excerpts gives the mistakes the lines they are about, where those hold no
-// secret.
+// excerpts gives the mistakes the lines they are about, without secrets: a line
+// that holds one is left out, and what may be one, such as a URL, is starred.
 func (l *loader) excerpts(ms Mistakes) {
-	hidden := l.secretLines()
+	if len(ms) == 0 {
+		return
+	}
+	hidden, starred := l.secretLines()
 	for i, m := range ms {
-		lines := l.text[m.Pos.File]
+		lines, line := l.text[m.Pos.File], Pos{File: m.Pos.File, Line: m.Pos.Line}
 		at := m.Pos.Line - 1
-		if at < 0 || at >= len(lines) || m.Pos.Column < 1 || hidden[Pos{File: m.Pos.File, Line: m.Pos.Line}] {
+		if at < 0 || at >= len(lines) || m.Pos.Column < 1 || hidden[line] {
 			continue
 		}
-		ms[i].Excerpt = lines[at]
-		if m.What == unknownKey { // its value may be anything
-			ms[i].Excerpt = untilColon(lines[at], m.Pos.Column)
+		text := lines[at]
+		for _, raw := range starred[line] {
+			text = strings.ReplaceAll(text, raw, strings.Repeat("*", utf8.RuneCountInString(raw)))
 		}
+		if m.What == unknownKey { // its value may be anything
+			text = untilColon(text, m.Pos.Column)
+		}
+		ms[i].Excerpt = text
 	}
 }
 
@@ -42,25 +51,35 @@ func untilColon(line string, column int) string {
 	return line
 }
 
-// secretLines are the lines where a secret stands, or may stand.
-func (l *loader) secretLines() map[Pos]bool {
-	hidden := map[Pos]bool{}
-	hide := func(n Node) { hidden[Pos{File: n.File, Line: n.val.line}] = true }
+// secretLines are the lines that are not to be shown, and the texts on other
+// lines that are to be starred.
+func (l *loader) secretLines() (hidden map[Pos]bool, starred map[Pos][]string) {
+	hidden, starred = map[Pos]bool{}, map[Pos][]string{}
 	for _, s := range l.files.noted() {
-		if s.inClear() || !s.keyed && s.at.val.raw != "" && !strings.Contains(s.at.val.raw, "${") {
-			hide(s.at)
+		raw, line := s.at.val.raw, Pos{File: s.at.File, Line: s.at.val.line}
+		switch lines := l.text[line.File]; {
+		case s.inClear():
+			hidden[line] = true
+		case raw == "" || s.keyed || strings.Contains(raw, "${"):
+		case line.Line <= len(lines) && strings.Contains(lines[line.Line-1], raw):
+			starred[line] = append(starred[line], raw)
+		default: // written with escapes, or over several lines
+			hidden[line] = true
 		}
 	}
 	for _, root := range l.roots {
 		root.walk(func(n Node) {
-			key := n.Path[strings.LastIndexByte(n.Path, '.')+1:]
-			key, _, _ = strings.Cut(key, "[")
-			key = strings.Trim(key, `"`)
-			named := !strings.HasSuffix(key, "_file") && (secretName.MatchString(key) || Nearest(key, secretWords) != "")
-			if holdsSecret(n.val.raw) || named && n.val.raw != "" && !strings.Contains(n.val.raw, "${") {
-				hide(n)
+			if holdsSecret(n.val.raw) || n.namedSecret() && n.val.raw != "" && !strings.Contains(n.val.raw, "${") {
+				hidden[Pos{File: n.File, Line: n.val.line}] = true
 			}
 		})
 	}
-	return hidden
+	return hidden, starred
+}
+
+// namedSecret reports a key that by its name has a secret, also when nobody
+// reads it because it is misspelt.
+func (n Node) namedSecret() bool {
+	key := strings.Trim(secretSpot{at: n}.key(), `"`)
+	return !strings.HasSuffix(key, "_file") && (secretName.MatchString(key) || Nearest(key, secretWords) != "")
 }

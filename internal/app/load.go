@@ -92,6 +92,9 @@ func survey(c *clickfunnels.Catalog, pattern string) config.Survey {
 // nearestPattern is the catalogue's suggestion with the wildcards of the
 // pattern put back, when it then matches something.
 func nearestPattern(c *clickfunnels.Catalog, pattern string) string {
+	if strings.Trim(pattern, "*>.") == "" {
+		return ""
+	}
 	subject := c.Suggest(pattern)
 	want, have := strings.Split(pattern, "."), strings.Split(subject, ".")
 	for i, word := range want {
