@@ -17,10 +17,13 @@ import (
 
 // httpKeys are the keys of the kind http.
 type httpKeys struct {
-	// URL is secret because many receivers put a token in it.
-	URL     config.Secret            `yaml:"url,required"`
-	Method  string                   `yaml:"method" oneof:"POST PUT PATCH"`
-	Headers map[string]config.Secret `yaml:"headers"`
+	// URL is where events are posted. It is a secret because many receivers put
+	// a token in it.
+	URL config.Secret `yaml:"url,required" example:"https://crm.example.com/hooks"`
+	// Method is that of the requests.
+	Method string `yaml:"method" oneof:"POST PUT PATCH"`
+	// Headers are sent with every request, besides our own.
+	Headers map[string]config.Secret `yaml:"headers" example:"{Authorization: \"Bearer ${CRM_TOKEN}\"}"`
 }
 
 // httpOptions are the keys, understood.

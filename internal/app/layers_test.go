@@ -34,6 +34,7 @@ var layers = map[string][]string{
 	"ingress":               {"config", "internal/event", "internal/httpconn"},
 	"router":                {"config", "internal/delivery", "internal/event", "sinks"},
 	"internal/broker":       {"config", "internal/delivery", "internal/event"},
+	"internal/reference":    {"config", "sinks"},
 	"internal/console":      {"config", "internal/delivery", "internal/event", "internal/httpconn", "internal/replay"},
 	"internal/app": {
 		"config", "ingress", "internal/broker", "internal/clickfunnels", "internal/console", "internal/delivery",
