@@ -27,8 +27,8 @@ type Options struct {
 	// Roles are those that will run; none means all. Variables and secret
 	// files that only other roles need may be missing.
 	Roles []string
-	// NoEnv lets every variable and secret file be missing: placeholders stand
-	// in, and what follows from those is not a mistake. *_file is not read.
+	// NoEnv lets every variable (an empty one too) and secret file be missing:
+	// placeholders stand in, and what follows from those is not a mistake. *_file is not read.
 	NoEnv bool
 	// SinkKinds has the kinds of sinks by name, with the check of their own
 	// keys. Nil accepts every kind; a nil check accepts every key.
@@ -120,6 +120,10 @@ type named struct {
 func newLoader(o Options) *loader {
 	if o.Env == nil {
 		o.Env = os.LookupEnv
+	}
+	if o.NoEnv { // a CI sets secrets that it does not hand out to nothing
+		env := o.Env
+		o.Env = func(name string) (string, bool) { v, ok := env(name); return v, ok && v != "" }
 	}
 	return &loader{
 		o:      o,
