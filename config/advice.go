@@ -165,9 +165,9 @@ func (l *loader) adviseRetry(n Node, s Sink) {
 	switch {
 	case r.MaxAge == 0:
 	case r.MaxAge < r.Initial:
-		l.check(at.warnf("max_age", fmt.Sprintf("%s is over before the first retry after %s: every event gets one attempt",
-			showDuration(r.MaxAge), showDuration(r.Initial)), "raise max_age, or write 0s to say so"))
-	case r.MaxAge < r.MaxInterval && given("max_interval"):
+		l.check(at.warnf("max_age", fmt.Sprintf("%s is over before the first retry after %s: every event gets two attempts at most",
+			showDuration(r.MaxAge), showDuration(r.Initial)), "raise max_age, or write 0s for one attempt"))
+	case given("max_interval") && !r.reachesMaxInterval():
 		l.check(at.warnf("max_interval", fmt.Sprintf("%s is never reached: max_age %s ends the retries before",
 			showDuration(r.MaxInterval), showDuration(r.MaxAge)), "lower it, or raise max_age"))
 	}
@@ -175,6 +175,24 @@ func (l *loader) adviseRetry(n Node, s Sink) {
 		l.check(at.warnf("max_interval", "has no effect, because multiplier 1 never lengthens the delay", "raise multiplier, or remove it"))
 	}
 	l.adviseStatuses(at.Get("permanent_statuses"))
+}
+
+// reachesMaxInterval reports that some delay is as long as MaxInterval before
+// MaxAge is over, jitter aside.
+func (r Retry) reachesMaxInterval() bool {
+	const enough = 10_000 // retries of a multiplier close to 1
+	age, delay := 0.0, float64(r.Initial)
+	for range enough {
+		switch {
+		case age >= float64(r.MaxAge):
+			return false
+		case delay >= float64(r.MaxInterval):
+			return true
+		}
+		age += delay
+		delay *= r.Multiplier
+	}
+	return true
 }
 
 func (l *loader) adviseStatuses(n Node) {

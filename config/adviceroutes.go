@@ -49,10 +49,20 @@ func written(v *value) string {
 	return "(" + strings.Join(parts, ",") + ")"
 }
 
+// maxCompared is how many patterns are compared with each other, which takes
+// quadratic time. It is far above what a person writes.
+const maxCompared = 2000
+
 func (l *loader) adviseRoutes() {
-	rules := l.rules()
+	rules, patterns := l.rules(), 0
+	for _, r := range rules {
+		patterns += len(r.patterns)
+	}
 	for i, r := range rules {
-		l.advisePatterns(r)
+		l.advisePatterns(r, patterns <= maxCompared)
+		if patterns > maxCompared {
+			continue
+		}
 		l.adviseShadow(r, rules[:i])
 		l.adviseTransforms(r, rules[:i])
 	}
@@ -61,8 +71,9 @@ func (l *loader) adviseRoutes() {
 }
 
 // advisePatterns looks at each pattern of a route: whether the catalogue has
-// it, and whether another one of the route covers it.
-func (l *loader) advisePatterns(r rule) {
+// it and, when they are to be compared, whether another one of the route covers
+// it.
+func (l *loader) advisePatterns(r rule, compare bool) {
 	places := refs(r.Get("match"))
 	if len(places) != len(r.patterns) {
 		return // one could not be read at all
@@ -73,18 +84,24 @@ func (l *loader) advisePatterns(r rule) {
 			continue // said elsewhere
 		}
 		l.adviseType(at, p)
-		for j, other := range r.patterns {
-			switch {
-			case i == j || !wellFormed(other.Name):
-				continue
-			case other.Name == p && j < i:
-				l.check(at.warnf("", "is given twice, first at "+other.Pos.String(), "remove one"))
-			case other.Name != p && covers(other.Name, p):
-				l.check(at.warnf("", "is covered by "+show(other.Name)+" in the same route", "remove one"))
-			default:
-				continue
-			}
-			break
+		if compare {
+			l.adviseCovered(at, r.patterns, i)
+		}
+	}
+}
+
+// adviseCovered warns of a pattern that repeats another of the same route.
+func (l *loader) adviseCovered(at Node, patterns []Ref, i int) {
+	p := patterns[i].Name
+	for j, other := range patterns {
+		switch {
+		case i == j || !wellFormed(other.Name):
+		case other.Name == p && j < i:
+			l.check(at.warnf("", "is given twice, first at "+other.Pos.String(), "remove one"))
+			return
+		case other.Name != p && covers(other.Name, p):
+			l.check(at.warnf("", "is covered by "+show(other.Name)+" in the same route", "remove one"))
+			return
 		}
 	}
 }

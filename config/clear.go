@@ -14,6 +14,8 @@ type secretSpot struct {
 	// keyed: the value of a key that the user chose, such as a header, which
 	// is of the type of a secret but may be none.
 	keyed bool
+	// unread: nobody knows what stands there, so it may be a secret.
+	unread bool
 }
 
 // note remembers where secrets stand, for advice and for what may be shown.
@@ -21,12 +23,23 @@ func (s *secretFiles) note(n Node, keyed bool) {
 	if s == nil {
 		return
 	}
+	s.add(secretSpot{at: n, keyed: keyed})
+}
+
+// noteUnread remembers what is not to be shown because nobody reads it.
+func (s *secretFiles) noteUnread(n Node) {
+	if s != nil && n.val != nil {
+		n.walk(func(part Node) { s.add(secretSpot{at: part, unread: true}) })
+	}
+}
+
+func (s *secretFiles) add(spot secretSpot) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.spots == nil {
 		s.spots = map[Pos]secretSpot{}
 	}
-	s.spots[Pos{n.File, n.val.line, n.val.col}] = secretSpot{n, keyed}
+	s.spots[Pos{spot.at.File, spot.at.val.line, spot.at.val.col}] = spot
 }
 
 // tokens are texts that by their form are secrets, wherever they stand.
@@ -64,6 +77,8 @@ func (s secretSpot) inClear() bool {
 	case holdsSecret(raw):
 		return true
 	case strings.Contains(raw, "${"):
+		return false
+	case s.unread:
 		return false
 	case s.keyed:
 		return secretName.MatchString(key)

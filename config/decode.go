@@ -277,7 +277,8 @@ func (d *decoder) unknown(n Node, known []string) {
 		if slices.Contains(planned, key) {
 			hint = "not supported by this version"
 		}
-		d.add(n.keyErrorf(key, unknownKey, hint))
+		n.docs.noteUnread(n.Get(key))
+		d.add(n.keyErrorf(key, "unknown key", hint))
 	}
 }
 

@@ -204,7 +204,7 @@ func (l *loader) section(root Node, key string) {
 	case strings.HasPrefix(key, "x-"): // a place to keep anchors
 	case !slices.Contains(sections, key):
 		d := decoder{}
-		d.unknown(Node{File: n.File, val: &value{kind: mapping, keys: []string{key}, vals: []*value{n.val}}}, sections)
+		d.unknown(Node{File: n.File, docs: n.docs, val: &value{kind: mapping, keys: []string{key}, vals: []*value{n.val}}}, sections)
 		l.report(d.ms...)
 	case n.val.null: // everything in it is commented out
 	case n.val.unresolved: // reported
