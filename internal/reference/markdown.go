@@ -22,6 +22,15 @@ for editors. Save that beside the file and begin the file with
 ` + "`${NAME}`" + ` is filled in from the environment, ` + "`${NAME:-default}`" + ` with a default, and ` + "`$$`" + ` is a dollar sign. A key whose
 type is *secret* may instead be given with ` + "`_file`" + ` at its end, as the name of a file that holds it.
 
+In a pull request, where no secrets are set, this marks the lines that are wrong:
+
+` + "```yaml" + `
+- run: penstock check -c penstock.yaml --no-env --strict --format github
+` + "```" + `
+
+It exits with 0 when there is no mistake, 1 when there is one, and 2 when the command line is wrong. A secret that is written in the
+file is a warning, and no line that holds one is ever shown.
+
 | type | written as |
 |---|---|
 | duration | ` + "`500ms`, `10s`, `5m`, `1h30m`, `7d`" + ` |
