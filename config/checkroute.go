@@ -113,7 +113,7 @@ func (l *loader) pattern(at Node) string {
 // when it is unknown or has another spelling there. A source's prefix is put
 // aside for that.
 func (l *loader) canonical(at Node, entry string) (string, *Mistake) {
-	if l.o.Canonical == nil || strings.HasPrefix(entry, "unknown.") {
+	if l.o.Canonical == nil || strings.HasPrefix(entry, "unknown.") || l.extraRoot(entry) {
 		return "", nil
 	}
 	prefix, shown, rest := l.cutPrefix(entry)

@@ -15,10 +15,6 @@ type Decoder interface {
 	DecodeNode(n Node) Mistakes
 }
 
-// planned are keys of a later version, which deserve a better answer than
-// "unknown".
-var planned = []string{"batch"}
-
 // Decode reads n into what into points to: a struct, or any type a field may
 // have. It reports every mistake at once, by place; fields whose value is
 // wrong keep what they had, so set the defaults first. Fields may be strings,
@@ -55,6 +51,7 @@ func (d *decoder) add(ms ...Mistake) { d.ms = append(d.ms, ms...) }
 type rules struct {
 	name                 string
 	required, path, auto bool
+	keyed                bool // it stands under a key of the user's
 	bounds, words        string
 }
 
@@ -153,6 +150,9 @@ func (d *decoder) custom(n Node, v reflect.Value, dec Decoder, r rules) {
 }
 
 func (d *decoder) scalar(n Node, v reflect.Value, r rules) {
+	if v.Type() == secretType {
+		n.docs.note(n, r.keyed)
+	}
 	fresh := reflect.New(v.Type()).Elem()
 	ms := setScalar(n, fresh, r)
 	if len(ms) == 0 {
@@ -188,6 +188,7 @@ func (d *decoder) mapping(n Node, v reflect.Value, r rules) {
 		return
 	}
 	out := reflect.MakeMapWithSize(v.Type(), len(n.val.keys))
+	r.keyed = true
 	for _, key := range n.val.keys {
 		elem, had := reflect.New(v.Type().Elem()).Elem(), len(d.ms)
 		d.value(n.Get(key), elem, r)
@@ -269,9 +270,7 @@ func (d *decoder) unknown(n Node, known []string) {
 		if near := Nearest(key, slices.Concat(known, n.also)); near != "" {
 			hint = "did you mean " + near + "?"
 		}
-		if slices.Contains(planned, key) {
-			hint = "not supported by this version"
-		}
+		n.docs.noteUnread(n.Get(key))
 		d.add(n.keyErrorf(key, "unknown key", hint))
 	}
 }

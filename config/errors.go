@@ -1,8 +1,9 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
-	"sort"
+	"slices"
 	"strings"
 )
 
@@ -30,6 +31,9 @@ type Mistake struct {
 	Hint string // what would be right; may be empty
 	// Warning: worth saying, but the configuration works.
 	Warning bool
+	// Excerpt is the line of the file at Pos, perhaps cut, for people to see;
+	// empty when there is none or when it may hold a secret.
+	Excerpt string
 }
 
 func (m Mistake) String() string {
@@ -74,14 +78,10 @@ func (ms Mistakes) Fatal() Mistakes {
 
 // Sort orders by file, line and column, keeping the order of equals.
 func (ms Mistakes) Sort() {
-	sort.SliceStable(ms, func(i, j int) bool {
-		a, b := ms[i].Pos, ms[j].Pos
-		if a.File != b.File {
-			return a.File < b.File
-		}
-		if a.Line != b.Line {
-			return a.Line < b.Line
-		}
-		return a.Column < b.Column
-	})
+	slices.SortStableFunc(ms, func(a, b Mistake) int { return a.Pos.compare(b.Pos) })
+}
+
+// compare orders places by file, line and column.
+func (p Pos) compare(o Pos) int {
+	return cmp.Or(cmp.Compare(p.File, o.File), cmp.Compare(p.Line, o.Line), cmp.Compare(p.Column, o.Column))
 }

@@ -32,7 +32,10 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		for _, noEnv := range []bool{false, true} {
 			o := testOptions()
-			o.NoEnv = noEnv
+			o.NoEnv, o.Advice = noEnv, true
+			o.Survey = func(pattern string) config.Survey {
+				return config.Survey{Types: len(pattern) % 2, Nearest: "orders.>"}
+			}
 			o.Env = func(name string) (string, bool) { return canary, name == "CANARY" }
 			cfg, ms := config.Parse("fuzz.yaml", []byte(text), o)
 			if cfg == nil && len(ms.Fatal()) == 0 {
@@ -42,7 +45,7 @@ func FuzzParse(f *testing.F) {
 				if m.Pos.File != "fuzz.yaml" || m.What == "" || strings.ContainsAny(m.String(), "\n\x00") {
 					t.Errorf("mistake %q has no place, no text or several lines", m)
 				}
-				if strings.Contains(m.String(), canary) {
+				if strings.Contains(m.String()+m.Excerpt, canary) {
 					t.Errorf("mistake %q shows a variable", m)
 				}
 			}

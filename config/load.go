@@ -27,8 +27,8 @@ type Options struct {
 	// Roles are those that will run; none means all. Variables and secret
 	// files that only other roles need may be missing.
 	Roles []string
-	// NoEnv lets every variable and secret file be missing: placeholders stand
-	// in, and what follows from those is not a mistake. *_file is not read.
+	// NoEnv lets every variable (an empty one too) and secret file be missing:
+	// placeholders stand in, and what follows from those is not a mistake. *_file is not read.
 	NoEnv bool
 	// SinkKinds has the kinds of sinks by name, with the check of their own
 	// keys. Nil accepts every kind; a nil check accepts every key.
@@ -46,6 +46,12 @@ type Options struct {
 	// Expressions checks what a route says besides its names: when and
 	// transform. Nil accepts all.
 	Expressions func(r *Route) Mistakes
+	// Survey looks a pattern over subjects up, without a source's prefix. Nil
+	// gives no advice about patterns.
+	Survey func(pattern string) Survey
+	// Advice adds warnings about what works but is likely not meant: secrets in
+	// clear, routes that add nothing, times that contradict each other.
+	Advice bool
 }
 
 // Load reads the files, and the *.yaml and *.yml files of folders in the order
@@ -98,7 +104,8 @@ type loader struct {
 	o     Options
 	cfg   *Config
 	files *secretFiles
-	roots []Node // a mapping per file
+	roots []Node              // a mapping per file
+	text  map[string][]string // the lines of each file
 	// ms are the mistakes of the files and their variables; checks those of
 	// what they say, which do not count where a placeholder stands.
 	ms, checks Mistakes
@@ -121,10 +128,15 @@ func newLoader(o Options) *loader {
 	if o.Env == nil {
 		o.Env = os.LookupEnv
 	}
+	if o.NoEnv { // a CI sets secrets that it does not hand out to nothing
+		env := o.Env
+		o.Env = func(name string) (string, bool) { v, ok := env(name); return v, ok && v != "" }
+	}
 	return &loader{
 		o:      o,
 		cfg:    &Config{},
 		files:  &secretFiles{},
+		text:   map[string][]string{},
 		server: Node{Path: "server"}, // still zero, but named in messages
 		broker: Node{Path: "broker"},
 	}
@@ -184,6 +196,7 @@ func (l *loader) add(file string, data []byte) {
 		return
 	}
 	l.roots = append(l.roots, n)
+	l.text[file] = strings.Split(strings.TrimPrefix(string(data), "\ufeff"), "\n")
 	for _, key := range root.keys {
 		l.section(n, key)
 	}
@@ -198,7 +211,7 @@ func (l *loader) section(root Node, key string) {
 	case strings.HasPrefix(key, "x-"): // a place to keep anchors
 	case !slices.Contains(sections, key):
 		d := decoder{}
-		d.unknown(Node{File: n.File, val: &value{kind: mapping, keys: []string{key}, vals: []*value{n.val}}}, sections)
+		d.unknown(Node{File: n.File, docs: n.docs, val: &value{kind: mapping, keys: []string{key}, vals: []*value{n.val}}}, sections)
 		l.report(d.ms...)
 	case n.val.null: // everything in it is commented out
 	case n.val.unresolved: // reported
@@ -262,9 +275,11 @@ func (l *loader) finish() (*Config, Mistakes) {
 	l.checkSources()
 	l.checkRoutes()
 	l.checkUse()
+	l.advise()
 	l.cfg.WatchFiles = slices.Concat(l.cfg.Files, l.files.paths())
 	ms := slices.Concat(l.ms, l.founded())
 	ms.Sort()
+	l.excerpts(ms)
 	return l.cfg, ms
 }
 

@@ -157,6 +157,7 @@ func (n Node) got() string {
 func (n Node) needsParts(what, hint string) Mistakes {
 	got := n.got()
 	if n.val.kind == scalar && n.val.raw != "" {
+		n.docs.noteUnread(n)
 		got = "a single value"
 	}
 	return Mistakes{n.Errorf("", fmt.Sprintf("needs %s, got %s", what, got), hint)}

@@ -20,6 +20,8 @@ type secretFiles struct {
 	mu    sync.Mutex
 	read  map[string]secretFile
 	order []string
+	// spots are where secrets stand in the configuration itself.
+	spots map[Pos]secretSpot
 }
 
 type secretFile struct {

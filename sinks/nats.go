@@ -47,7 +47,8 @@ type natsKeys struct {
 	Password config.Secret `yaml:"password" example:"${NATS_PASSWORD}"`
 	// Token is for servers that want one instead of a user.
 	Token config.Secret `yaml:"token" example:"${NATS_TOKEN}"`
-	TLS   natsTLS       `yaml:"tls"`
+	// TLS says which certificates to trust and to show.
+	TLS natsTLS `yaml:"tls"`
 }
 
 // natsTLS are files for TLS, read at every connection.
@@ -55,9 +56,10 @@ type natsTLS struct {
 	// CAFile holds the certificates that the server's is checked against;
 	// empty: the system's.
 	CAFile string `yaml:"ca_file,path" example:"/etc/penstock/ca.pem"`
-	// CertFile and KeyFile are our own certificate, for servers that ask for one.
+	// CertFile is our own certificate, for servers that ask for one.
 	CertFile string `yaml:"cert_file,path" example:"/etc/penstock/client.pem"`
-	KeyFile  string `yaml:"key_file,path" example:"/etc/penstock/client-key.pem"`
+	// KeyFile is the key of CertFile.
+	KeyFile string `yaml:"key_file,path" example:"/etc/penstock/client-key.pem"`
 }
 
 const (

@@ -18,6 +18,7 @@ const defaultFile = "penstock.yaml"
 type checkFlags struct {
 	files                 []string
 	noEnv, strict, asJSON bool
+	format                string
 }
 
 func newCheck(p process) *cobra.Command {
@@ -27,23 +28,29 @@ func newCheck(p process) *cobra.Command {
 		Short: "Find every mistake in a configuration, without starting anything",
 		Long: `Reads the configuration as serve would, builds everything it describes, and
 starts nothing. Every mistake is printed at once, one a line, with its place and
-with what would be right. Several files are one configuration; without one it is
-./penstock.yaml.
+with what would be right; on a terminal, with the line of the file. Several files
+are one configuration; without one it is ./penstock.yaml.
 
-It exits with 0 when serve would start, and with 1 when it would not.`,
+Warnings are about what works and is likely not meant: a pattern that matches no
+event type, a route that adds nothing, a secret in clear. --strict takes them
+for mistakes.
+
+--json prints {ok, files, sources, sinks, routes, mistakes}, each mistake with
+file, line, column, path, severity (error or warning), message and hint.
+--format github prints what a workflow of GitHub shows beside the lines.
+
+It exits with 0 when there is no mistake, with 1 when there is one, and with 2
+when the command line is wrong.`,
 		Example: `  penstock check -c penstock.yaml
   # in CI, where no secrets are set
-  penstock check -c penstock.yaml --no-env --strict
+  penstock check -c penstock.yaml --no-env --strict --format github
   # a folder whose *.yaml files are one configuration
   penstock check -c /etc/penstock`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(_ *cobra.Command, args []string) error {
 			f.files = append(f.files, args...)
-			if len(f.files) == 0 {
-				if _, err := os.Stat(defaultFile); err != nil {
-					return usagef("no file is named, and there is no %s here; run `penstock check -c FILE`", defaultFile)
-				}
-				f.files = []string{defaultFile}
+			if err := f.complete(); err != nil {
+				return err
 			}
 			return p.check(f)
 		},
@@ -52,30 +59,63 @@ It exits with 0 when serve would start, and with 1 when it would not.`,
 	flags.StringArrayVarP(&f.files, "config", "c", nil, configFlagHelp)
 	flags.BoolVar(&f.noEnv, "no-env", false, "let variables and secret files be missing")
 	flags.BoolVar(&f.strict, "strict", false, "take warnings for mistakes")
-	flags.BoolVar(&f.asJSON, "json", false, "print JSON")
+	flags.BoolVar(&f.asJSON, "json", false, "print JSON, as --format json")
+	flags.StringVar(&f.format, "format", "", "how to print: text (as it is without), json, or github")
 	return cmd
 }
 
+// complete fills in what the command line left out.
+func (f *checkFlags) complete() error {
+	switch {
+	case f.asJSON && f.format != "" && f.format != formatJSON:
+		return usagef("--json and --format %s contradict each other; keep one", f.format)
+	case f.asJSON:
+		f.format = formatJSON
+	case f.format == "":
+		f.format = formatText
+	case f.format != formatText && f.format != formatJSON && f.format != formatGitHub:
+		return usagef("--format %q is not known; use text, json or github", f.format)
+	}
+	if len(f.files) == 0 {
+		if _, err := os.Stat(defaultFile); err != nil {
+			return usagef("no file is named, and there is no %s here; run `penstock check -c FILE`, or `penstock init` to write one", defaultFile)
+		}
+		f.files = []string{defaultFile}
+	}
+	return nil
+}
+
 func (p process) check(f checkFlags) error {
-	c, ms := app.Load(f.files, app.LoadOptions{Env: p.env, NoEnv: f.noEnv})
+	c, ms := app.Load(f.files, app.LoadOptions{Env: p.env, NoEnv: f.noEnv, Advice: true})
 	if c != nil && len(ms.Fatal()) == 0 && !f.noEnv { // placeholders cannot be built
 		ms = append(ms, buildMistakes(c)...)
 	}
 	failed := len(ms.Fatal()) > 0 || f.strict && len(ms) > 0
-	if f.asJSON {
-		if err := writeJSON(p.stdout, newCheckResult(f.files, c, ms, !failed)); err != nil {
-			return err
-		}
-	} else {
-		printMistakes(p.stderr, ms)
+	if err := p.printCheck(f, c, ms, failed); err != nil {
+		return err
 	}
 	if failed {
 		return errReported
 	}
-	if !f.asJSON {
-		_, err := fmt.Fprintf(p.stdout, "%s: ok (%s, %s, %s)\n", strings.Join(f.files, ", "),
-			count(len(c.Sources), "source"), count(len(c.Sinks), "sink"), count(len(c.Routes), "route"))
-		return err
+	if f.format == formatJSON {
+		return nil
+	}
+	_, err := fmt.Fprintf(p.stdout, "%s: ok (%s, %s, %s)\n", strings.Join(f.files, ", "),
+		count(len(c.Sources), "source"), count(len(c.Sinks), "sink"), count(len(c.Routes), "route"))
+	return err
+}
+
+// printCheck prints what was found in the form that was asked for.
+func (p process) printCheck(f checkFlags, c *config.Config, ms config.Mistakes, failed bool) error {
+	switch f.format {
+	case formatJSON:
+		return writeJSON(p.stdout, newCheckResult(f.files, c, ms, !failed))
+	case formatGitHub:
+		return printGitHub(p.stdout, ms, f.strict)
+	}
+	p.printFindings(p.stderr, ms, f.strict)
+	if n := len(ms); failed && n > 1 && p.attends(p.stderr) {
+		fmt.Fprintf(p.stderr, "\n%s, %s\n", count(len(ms.Fatal()), "error"), count(n-len(ms.Fatal()), "warning"))
 	}
 	return nil
 }
@@ -99,37 +139,4 @@ func count(n int, thing string) string {
 		return "1 " + thing
 	}
 	return fmt.Sprintf("%d %ss", n, thing)
-}
-
-type checkResult struct {
-	OK       bool           `json:"ok"`
-	Files    []string       `json:"files"`
-	Sources  int            `json:"sources"`
-	Sinks    int            `json:"sinks"`
-	Routes   int            `json:"routes"`
-	Mistakes []checkMistake `json:"mistakes"`
-}
-
-type checkMistake struct {
-	File    string `json:"file,omitempty"`
-	Line    int    `json:"line,omitempty"`
-	Column  int    `json:"column,omitempty"`
-	Path    string `json:"path,omitempty"`
-	What    string `json:"what"`
-	Hint    string `json:"hint,omitempty"`
-	Warning bool   `json:"warning"`
-}
-
-func newCheckResult(files []string, c *config.Config, ms config.Mistakes, ok bool) checkResult {
-	r := checkResult{OK: ok, Files: files, Mistakes: []checkMistake{}}
-	if c != nil {
-		r.Files, r.Sources, r.Sinks, r.Routes = c.Files, len(c.Sources), len(c.Sinks), len(c.Routes)
-	}
-	for _, m := range ms {
-		r.Mistakes = append(r.Mistakes, checkMistake{
-			File: m.Pos.File, Line: m.Pos.Line, Column: m.Pos.Column,
-			Path: m.Path, What: m.What, Hint: m.Hint, Warning: m.Warning,
-		})
-	}
-	return r
 }

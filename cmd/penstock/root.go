@@ -48,6 +48,7 @@ The event store is inside: there is nothing else to install.`,
   penstock send orders/invoice.paid
 
   # write a configuration, check it, run it
+  penstock init
   penstock check -c penstock.yaml
   penstock serve -c penstock.yaml`,
 		Version:           readBuild().Version,
@@ -64,8 +65,8 @@ The event store is inside: there is nothing else to install.`,
 		&cobra.Group{ID: groupLookUp, Title: "Look things up:"},
 	)
 	root.AddCommand(inGroup(groupTry, newDemo(p), newSend(p))...)
-	root.AddCommand(inGroup(groupRun, newServe(p), newCheck(p), newRoutes(p), newTest(p), newSinks(p), newEvents(p), newDead(p), newReplay(p), newRejected(p), newProvision(p))...)
-	root.AddCommand(inGroup(groupLookUp, newCatalog(p), newVersion(p))...)
+	root.AddCommand(inGroup(groupRun, newServe(p), newInit(p), newCheck(p), newRoutes(p), newTest(p), newSinks(p), newEvents(p), newDead(p), newReplay(p), newRejected(p), newProvision(p))...)
+	root.AddCommand(inGroup(groupLookUp, newCatalog(p), newSchema(p), newVersion(p))...)
 	return root, started
 }
 

@@ -36,6 +36,7 @@ var layers = map[string][]string{
 	"router/rules":          {"config", "internal/event"},
 	"router":                {"config", "internal/delivery", "internal/event", "router/rules", "sinks"},
 	"internal/broker":       {"config", "internal/delivery", "internal/event"},
+	"internal/schema":       {"config", "sinks"},
 	"internal/console":      {"config", "internal/delivery", "internal/event", "internal/httpconn", "internal/replay"},
 	"internal/app": {
 		"config", "ingress", "internal/broker", "internal/clickfunnels", "internal/console", "internal/delivery",

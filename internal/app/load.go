@@ -27,6 +27,8 @@ type LoadOptions struct {
 	Env   func(string) (string, bool)
 	Roles []string
 	NoEnv bool
+	// Advice adds warnings about what works but is likely not meant.
+	Advice bool
 }
 
 // Load reads configuration files with all that Penstock knows: the kinds of
@@ -62,7 +64,7 @@ func complete(c *config.Config, ms config.Mistakes) config.Mistakes {
 func configOptions(o LoadOptions) config.Options {
 	catalog := clickfunnels.NewCatalog()
 	return config.Options{
-		Env: o.Env, Roles: o.Roles, NoEnv: o.NoEnv,
+		Env: o.Env, Roles: o.Roles, NoEnv: o.NoEnv, Advice: o.Advice,
 		SinkKinds: sinkKinds(), SinkDefaults: sinks.Defaults(), Expressions: router.CheckExpressions(), SourceKinds: []string{sourceKind},
 		Canonical: func(entry string) (string, bool, string) {
 			subject, known := catalog.Canonical(entry)
@@ -71,7 +73,45 @@ func configOptions(o LoadOptions) config.Options {
 			}
 			return subject, false, catalog.Suggest(entry)
 		},
+		Survey: func(pattern string) config.Survey { return survey(catalog, pattern) },
 	}
+}
+
+// survey looks a pattern up in the catalogue.
+func survey(c *clickfunnels.Catalog, pattern string) config.Survey {
+	found := c.Match(pattern)
+	s := config.Survey{Types: len(found), OnlyV1: len(found) > 0}
+	for _, e := range found {
+		s.OnlyV1 = s.OnlyV1 && e.V1Only()
+	}
+	if len(found) == 0 {
+		s.Nearest = nearestPattern(c, pattern)
+	}
+	return s
+}
+
+// nearestPattern is the catalogue's suggestion with the wildcards of the
+// pattern put back, when it then matches something.
+func nearestPattern(c *clickfunnels.Catalog, pattern string) string {
+	if strings.Trim(pattern, "*>.") == "" {
+		return ""
+	}
+	subject := c.Suggest(pattern)
+	want, have := strings.Split(pattern, "."), strings.Split(subject, ".")
+	for i, word := range want {
+		switch {
+		case i >= len(have):
+			return subject
+		case word == ">":
+			have = append(have[:i], ">")
+		case word == "*":
+			have[i] = "*"
+		}
+	}
+	if p := strings.Join(have, "."); len(c.Match(p)) > 0 {
+		return p
+	}
+	return subject
 }
 
 func sinkKinds() map[string]config.KindCheck {
