@@ -71,6 +71,8 @@ func kinds() map[string]kind {
 type kind struct {
 	check func(config.Sink) config.Mistakes
 	open  func(config.Sink, Deps) (Sink, error)
+	// batching is what the opened sink's would be.
+	batching func(config.Sink) Batching
 }
 
 // kindOf joins a kind's two functions. decode reads the kind's options and
@@ -81,6 +83,13 @@ func kindOf[O any](
 	open func(config.Sink, O, Deps) (Sink, error),
 ) kind {
 	return kind{
+		batching: func(c config.Sink) Batching {
+			options, _ := decode(c)
+			if b, ok := any(options).(interface{ batching() Batching }); ok {
+				return b.batching()
+			}
+			return Batching{}
+		},
 		check: func(c config.Sink) config.Mistakes {
 			_, mistakes := decode(c)
 			return mistakes
@@ -120,6 +129,17 @@ func Open(c config.Sink, d Deps) (Sink, error) {
 		return nil, fmt.Errorf("open sink %s: %w", c.Name, err)
 	}
 	return s, nil
+}
+
+// BatchingOf returns how the sink that c describes gathers events, without
+// opening it: the zero Batching when it does not. What is wrong with c counts
+// as its default.
+func BatchingOf(c config.Sink) Batching {
+	k, mistake := find(c)
+	if mistake != nil {
+		return Batching{}
+	}
+	return k.batching(c)
 }
 
 func find(c config.Sink) (kind, *config.Mistake) {
