@@ -17,7 +17,7 @@ type Decoder interface {
 
 // planned are keys of a later version, which deserve a better answer than
 // "unknown".
-var planned = []string{"when", "transform", "batch"}
+var planned = []string{"when", "transform"}
 
 // Decode reads n into what into points to: a struct, or any type a field may
 // have. It reports every mistake at once, by place; fields whose value is

@@ -54,6 +54,7 @@ func fixtures() map[string]fixture {
 			receipts:  (*receiver).logged,
 			reformats: true,
 		},
+		"s3": s3Fixture(),
 	}
 }
 

@@ -231,7 +231,7 @@ func TestOpenRefusesAnUnknownKind(t *testing.T) {
 	t.Parallel()
 	c := config.Sink{Name: "crm", Kind: "htp", Pos: config.Pos{File: "penstock.yaml", Line: 3, Column: 5}}
 	_, err := Open(c, Deps{})
-	const want = `penstock.yaml:3:5: sinks.crm.kind: unknown kind "htp"; known are http, log`
+	const want = `penstock.yaml:3:5: sinks.crm.kind: unknown kind "htp"; known are http, log, s3`
 	if got := Check(c).Error(); got != want || err == nil || err.Error() != want {
 		t.Errorf("Check = %s\nOpen = %v\nwant %s", got, err, want)
 	}

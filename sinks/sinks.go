@@ -64,6 +64,7 @@ func kinds() map[string]kind {
 	return map[string]kind{
 		"http": kindOf(decodeHTTP, openHTTP),
 		"log":  kindOf(decodeLog, openLog),
+		"s3":   kindOf(decodeS3, openS3),
 	}
 }
 
