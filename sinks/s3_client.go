@@ -125,6 +125,7 @@ var s3Codes = map[string]s3Code{
 	"AccessDenied":                       {delivery.Refused, "check the rights of the sink's credentials and the bucket's policy"},
 	"AllAccessDisabled":                  {delivery.Refused, "the bucket is closed"},
 	"InvalidAccessKeyId":                 {delivery.Refused, "the access key is not known there; check access_key_id and endpoint"},
+	"XAdminUserNotFound":                 {delivery.Refused, "the access key is not known there; check access_key_id and endpoint"},
 	"SignatureDoesNotMatch":              {delivery.Refused, "check secret_access_key and region"},
 	"ExpiredToken":                       {delivery.Refused, "the credentials have expired"},
 	"InvalidToken":                       {delivery.Refused, "check session_token"},
