@@ -165,7 +165,7 @@ func (w *Worker) attemptBatch(parent context.Context, o *batch) (errs []error) {
 			errs = allFailed(len(o.events), w.panicked(r))
 		}
 	}()
-	var traced context.Context = ctx
+	traced := ctx
 	if w.observe != nil {
 		o.trace = delivery.NewTrace(ctx)
 		traced = o.trace

@@ -37,6 +37,8 @@ type fixture struct {
 	receipts func(*receiver, *testing.T) []receipt
 	// reformats: the kind may change the white space of a JSON body.
 	reformats bool
+	// batch is how the kind takes batches; nil: it does not.
+	batch *batchFixture
 }
 
 func fixtures() map[string]fixture {
