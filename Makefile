@@ -46,6 +46,7 @@ fmt: ## write all files as they should be
 	gofmt -w $$(git ls-files '*.go' --cached --others --exclude-standard)
 	go mod tidy
 	go -C tools mod tidy
+	go -C tools/s3server mod tidy
 
 generate: ## write the generated pages anew
 	go test ./internal/clickfunnels -run '^TestEventsPage$$' -update
@@ -57,6 +58,7 @@ lint: tools ## what is wrong without running anything
 	test -z "$$bad" || { echo "not formatted, run make fmt:"; echo "$$bad"; exit 1; } >&2
 	go mod tidy -diff
 	go -C tools mod tidy -diff
+	go -C tools/s3server mod tidy -diff
 	go vet ./...
 	$(TOOLS)/staticcheck ./...
 	go -C tools vet ./...
@@ -64,3 +66,4 @@ lint: tools ## what is wrong without running anything
 tools: # the module in tools keeps what only development needs out of go.mod
 	@mkdir -p $(TOOLS)
 	@go -C tools build -o $(TOOLS)/ honnef.co/go/tools/cmd/staticcheck ./testsum
+	@go -C tools/s3server build -o $(TOOLS)/ github.com/versity/versitygw/cmd/versitygw

@@ -26,10 +26,11 @@ const patience = 5 * time.Second
 // queue keeps no place from the other. While the gate is open and there is no
 // rate, grants are not bounded here but by what the queue keeps in hand.
 type gate struct {
-	hold   config.Hold
-	slots  int
-	rate   *rate.Limiter   // nil: unlimited
-	notify func(HoldState) // called without the lock, after every change of state
+	hold    config.Hold
+	slots   int
+	rate    *rate.Limiter   // nil: unlimited
+	batches bool            // what begins is a batch; set before use
+	notify  func(HoldState) // called without the lock, after every change of state
 
 	mu    sync.Mutex
 	state State // never Paused
@@ -95,14 +96,15 @@ func (g *gate) room(now time.Time, most int) (int, time.Duration) {
 	if g.closed() {
 		return 0, g.remaining(now)
 	}
-	if g.state == Open && g.rate == nil {
+	if g.state == Open && (g.rate == nil || g.batches) {
 		// A healthy sink is fetched for ahead of its places, in pulls as large
 		// as the queue likes: asking for one message at a time costs more than
-		// delivering it.
+		// delivering it. Of batches neither places nor tokens say how many
+		// events fit.
 		return most, 0
 	}
 	n := min(most, g.limit-g.inside, 2*g.limit-g.inside-g.granted)
-	if n <= 0 || g.rate == nil {
+	if n <= 0 || g.rate == nil || g.batches {
 		return n, 0
 	}
 	// Those inside take their tokens first. One is always granted when there
@@ -139,11 +141,15 @@ func (g *gate) release(n int) {
 // begin turns a grant into a delivery inside and waits for a place and a
 // token. It returns the epoch that finish wants back; or false, when no
 // attempt may be made: the gate is closed, ctx is done, or the token is too
-// far away.
+// far away. A batch waits for its token however far away it is, since giving
+// its events back would only have them gathered again; its grants were given
+// back when the events went into it.
 func (g *gate) begin(ctx context.Context) (epoch uint64, ok bool) {
 	g.mu.Lock()
 	defer g.unlock()
-	g.granted = max(g.granted-1, 0)
+	if !g.batches {
+		g.granted = max(g.granted-1, 0)
+	}
 	g.inside++
 	for ctx.Err() == nil {
 		now := time.Now()
@@ -153,7 +159,7 @@ func (g *gate) begin(ctx context.Context) (epoch uint64, ok bool) {
 			g.running++
 			return g.epoch, true
 		}
-		if g.closed() || wait > patience {
+		if g.closed() || wait > patience && !g.batches {
 			break
 		}
 		wake := g.woken()
@@ -202,6 +208,19 @@ func (g *gate) finish(epoch uint64, o outcome, pause time.Duration, reason strin
 		g.failed(now)
 	}
 	g.broadcast()
+}
+
+// watch reports that the gate is fully open, and returns a context that is
+// done when it closes. Else a batch is not to wait: a probe tells the sooner
+// how the sink is, the sooner it is made.
+func (g *gate) watch() (closing context.Context, well bool) {
+	g.mu.Lock()
+	defer g.unlock()
+	g.advance(time.Now())
+	if g.paused || g.state != Open {
+		return nil, false
+	}
+	return g.opened(), true
 }
 
 // opened returns the context that is done when the gate closes.

@@ -57,13 +57,14 @@ type tried struct {
 	decision Decision
 	rules    string
 	start    time.Time       // zero: none was made
+	took     time.Duration   // 0: until now
 	trace    *delivery.Trace // nil: nobody wants to know
 }
 
 // settled tells everybody concerned of a verdict and returns it.
 func (w *Worker) settled(a *delivery.Attempt, t tried, err error, v delivery.Verdict) delivery.Verdict {
-	var took time.Duration
-	if !t.start.IsZero() {
+	took := t.took
+	if took == 0 && !t.start.IsZero() {
 		took = time.Since(t.start)
 	}
 	if w.observe != nil {

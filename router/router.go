@@ -92,12 +92,16 @@ func (r *Router) Worker(sink string) *Worker {
 
 // Subscription returns what the worker's sink wants of the queue.
 func (r *Router) Subscription(w *Worker) delivery.Subscription {
-	return delivery.Subscription{
+	s := delivery.Subscription{
 		Sink:        w.sink.Name,
 		Filters:     r.Table().Filters(w.sink.Name),
 		Concurrency: w.gate.slots,
 		Start:       delivery.Start(w.sink.Start),
 	}
+	if b := w.batcher; b != nil {
+		s.Batch, s.BatchBytes = b.MaxEvents, b.MaxBytes
+	}
+	return s
 }
 
 // Run consumes for every sink until ctx is done, and returns when all have

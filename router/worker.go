@@ -47,6 +47,7 @@ type WorkerOptions struct {
 type Worker struct {
 	sink    config.Sink
 	deliver sinks.Sink
+	batcher *batcher // nil: events are handed over one by one
 	table   func() *Table
 	policy  Policy
 	gate    *gate
@@ -69,6 +70,7 @@ func NewWorker(o WorkerOptions) *Worker {
 	w := &Worker{
 		sink:    o.Sink,
 		deliver: o.Deliver,
+		batcher: newBatcher(o.Deliver),
 		table:   o.Table,
 		policy:  NewPolicy(o.Sink.Retry),
 		backlog: backlog{count: o.Outstanding, most: o.MaxOutstanding},
@@ -79,6 +81,7 @@ func NewWorker(o WorkerOptions) *Worker {
 		w.backlog.most = DefaultOutstanding
 	}
 	w.gate = newGate(o.Sink, w.stateChanged)
+	w.gate.batches = w.batcher != nil
 	return w
 }
 
@@ -135,6 +138,9 @@ func (w *Worker) Handle(ctx context.Context, a delivery.Attempt) delivery.Verdic
 		w.gate.release(1)
 		return w.settled(&a, t, nil, delivery.Verdict{Action: delivery.Skip})
 	}
+	if w.batcher != nil {
+		return w.together(ctx, &a, t)
+	}
 	epoch, ok := w.gate.begin(ctx)
 	if !ok {
 		return delivery.Verdict{}
@@ -165,6 +171,12 @@ func (w *Worker) attempt(parent context.Context, a *delivery.Attempt, t *tried) 
 	} else {
 		err = w.deliver.Deliver(ctx, a.Event)
 	}
+	return w.late(ctx, parent, err)
+}
+
+// late is err, or that the sink's timeout was over, if that is why the attempt
+// that had ctx failed.
+func (w *Worker) late(ctx, parent context.Context, err error) error {
 	if err != nil && ctx.Err() != nil && parent.Err() == nil && timedOut(err) {
 		return &delivery.Error{Class: delivery.Failed, Err: &timeoutError{after: w.sink.Timeout, cause: err}}
 	}

@@ -43,6 +43,8 @@ type fixture struct {
 	reformats bool
 	// arrives says what of a body the receiver has; nil: all of it.
 	arrives func(body []byte) []byte
+	// batch is how the kind takes batches; nil: it does not.
+	batch *batchFixture
 }
 
 func fixtures() map[string]fixture {
@@ -62,6 +64,7 @@ func fixtures() map[string]fixture {
 		},
 		"slack": slackFixture(),
 		"nats":  natsFixture(),
+		"s3":    s3Fixture(),
 	}
 }
 

@@ -66,6 +66,7 @@ func kinds() map[string]kind {
 		"http":  kindOf(decodeHTTP, openHTTP, defaultHTTP),
 		"log":   kindOf(decodeLog, openLog, defaultLog),
 		"nats":  kindOf(decodeNATS, openNATS, defaultNATS),
+		"s3":    kindOf(decodeS3, openS3, defaultS3),
 		"slack": kindOf(decodeSlack, openSlack, defaultSlack).with(slackDefaults),
 	}
 }
@@ -79,6 +80,8 @@ type kind struct {
 	keys func() any
 	// defaults changes the defaults of the keys that all kinds have; nil: none.
 	defaults func(*config.Sink)
+	// batching is what the opened sink's would be.
+	batching func(config.Sink) Batching
 }
 
 // with returns k with other defaults of the keys that all kinds have.
@@ -96,6 +99,13 @@ func kindOf[O, K any](
 	defaults func() K,
 ) kind {
 	return kind{
+		batching: func(c config.Sink) Batching {
+			options, _ := decode(c)
+			if b, ok := any(options).(interface{ batching() Batching }); ok {
+				return b.batching()
+			}
+			return Batching{}
+		},
 		check: func(c config.Sink) config.Mistakes {
 			_, mistakes := decode(c)
 			return mistakes
@@ -149,6 +159,17 @@ func Open(c config.Sink, d Deps) (Sink, error) {
 		return nil, fmt.Errorf("open sink %s: %w", c.Name, err)
 	}
 	return s, nil
+}
+
+// BatchingOf returns how the sink that c describes gathers events, without
+// opening it: the zero Batching when it does not. What is wrong with c counts
+// as its default.
+func BatchingOf(c config.Sink) Batching {
+	k, mistake := find(c)
+	if mistake != nil {
+		return Batching{}
+	}
+	return k.batching(c)
 }
 
 func find(c config.Sink) (kind, *config.Mistake) {

@@ -72,15 +72,17 @@ type slackOptions struct {
 	channel      string
 	text         *textTemplate // nil: the default messages
 	blocks       *slackBlocks  // nil: none
-	batching     Batching
+	digest       Batching      // zero: one message an event
 }
+
+func (o slackOptions) batching() Batching { return o.digest }
 
 func decodeSlack(c config.Sink) (slackOptions, config.Mistakes) {
 	n, keys := c.Options, defaultSlack()
 	mistakes := n.Decode(&keys)
 	o := slackOptions{channel: keys.Channel, token: keys.Token.Reveal()}
 	if !n.Get("digest").IsZero() && keys.Digest != nil {
-		o.batching = Batching{MaxEvents: keys.Digest.MaxEvents, MaxBytes: maxDigestBytes, MaxWait: keys.Digest.MaxWait}
+		o.digest = Batching{MaxEvents: keys.Digest.MaxEvents, MaxBytes: maxDigestBytes, MaxWait: keys.Digest.MaxWait}
 	}
 	var more config.Mistakes
 	if set(n, "webhook_url") {
@@ -161,7 +163,7 @@ func openSlack(c config.Sink, o slackOptions, d Deps) (Sink, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &slackSink{text: o.text, blocks: o.blocks, defaults: defaults, batching: o.batching}
+	s := &slackSink{text: o.text, blocks: o.blocks, defaults: defaults, batching: o.digest}
 	permanent := c.Retry.PermanentStatuses
 	switch {
 	case o.webhook != nil:

@@ -189,13 +189,13 @@ type trialClause struct {
 }
 
 type trialSink struct {
-	Name        string        `json:"name"`
-	Route       string        `json:"route,omitempty"`
-	Default     bool          `json:"default,omitempty"`
-	Transformed bool          `json:"transformed,omitempty"`
-	Error       string        `json:"error,omitempty"`
+	Name        string         `json:"name"`
+	Route       string         `json:"route,omitempty"`
+	Default     bool           `json:"default,omitempty"`
+	Transformed bool           `json:"transformed,omitempty"`
+	Error       string         `json:"error,omitempty"`
 	Request     *routesRequest `json:"request,omitempty"`
-	Note        string        `json:"note,omitempty"`
+	Note        string         `json:"note,omitempty"`
 }
 
 type routesRequest struct {

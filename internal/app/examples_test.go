@@ -19,7 +19,7 @@ import (
 // delivered says what an event sent to an example has to come to.
 type delivered struct {
 	path, eventType string
-	sinks           []string // paths of the receiver, names of log sinks, or "elsewhere"
+	sinks           []string // paths of the receiver, names of log sinks, objects, or "elsewhere"
 }
 
 // exampleDeliveries has an event at least for every sink of every file in examples.
@@ -27,6 +27,7 @@ var exampleDeliveries = map[string][]delivered{
 	"nats.yaml":       {{"/webhooks/clickfunnels", "orders/invoice.paid", []string{"elsewhere"}}},
 	"log-file.yaml":   {{"/webhooks/clickfunnels", "orders/invoice.paid", []string{"elsewhere"}}},
 	"quickstart.yaml": {{"/webhooks/clickfunnels", "orders/invoice.paid", []string{"log"}}},
+	"s3.yaml":         {{"/webhooks/clickfunnels", "orders/invoice.paid", []string{"objects"}}},
 	"http.yaml":       {{"/webhooks/clickfunnels", "orders/invoice.paid", []string{"/crm"}}},
 	"http-signed.yaml": {
 		{"/webhooks/clickfunnels", "orders/invoice.paid", []string{"/partner", "/legacy"}},
@@ -126,6 +127,11 @@ func deliverThrough(t *testing.T, file string, events []delivered) {
 	got := map[string]bool{}
 	for _, g := range r.got() {
 		got[g.path+" "+g.header.Get("Webhook-Id")] = true
+		if strings.HasSuffix(g.path, ".ndjson.gz") {
+			for _, id := range idsIn(t, g) {
+				got["objects "+id] = true
+			}
+		}
 	}
 	for i, e := range events {
 		for _, sink := range e.sinks {

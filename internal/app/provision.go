@@ -10,6 +10,7 @@ import (
 	"github.com/penstock/penstock/internal/clickfunnels"
 	"github.com/penstock/penstock/internal/delivery"
 	"github.com/penstock/penstock/router"
+	"github.com/penstock/penstock/sinks"
 )
 
 // RoleProvisioner is the role for which a configuration is loaded that is only
@@ -51,7 +52,9 @@ func Provision(ctx context.Context, c *config.Config, o ProvisionOptions) (chang
 	}
 	var subs []delivery.Subscription
 	for _, s := range c.Sinks {
-		subs = append(subs, delivery.Subscription{Sink: s.Name, Filters: table.Filters(s.Name), Start: delivery.Start(s.Start)})
+		subs = append(subs, delivery.Subscription{
+			Sink: s.Name, Filters: table.Filters(s.Name), Start: delivery.Start(s.Start), Batch: sinks.BatchingOf(s).MaxEvents,
+		})
 	}
 	err = b.Prepare(ctx, subs)
 	return b.Changes(), err

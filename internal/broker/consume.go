@@ -94,14 +94,18 @@ func (c *consumption) setUp(ctx context.Context) error {
 func (c *consumption) run(ctx context.Context) error {
 	attempts, cancel := drainContext(ctx, c.b.o.DrainTimeout)
 	defer cancel()
-	n := windowSize(c.sub.Concurrency)
+	n := windowSize(c.sub)
 	c.main, c.retry = make(chan *item, n), make(chan *item, n)
 
 	var fetchers, others errgroup.Group
-	fetchers.Go(func() error { defer close(c.main); return c.fetch(ctx, delivery.Main, newWindow(n), c.main) })
-	fetchers.Go(func() error { defer close(c.retry); return c.fetch(ctx, delivery.Retry, newWindow(n), c.retry) })
-	for range c.sub.Concurrency {
-		others.Go(func() error { c.work(ctx, attempts); return nil })
+	fetchers.Go(func() error { defer close(c.main); return c.fetch(ctx, delivery.Main, c.window(n), c.main) })
+	fetchers.Go(func() error { defer close(c.retry); return c.fetch(ctx, delivery.Retry, c.window(n), c.retry) })
+	if c.sub.Batch > 0 {
+		others.Go(func() error { c.spread(ctx, attempts); return nil })
+	} else {
+		for range c.sub.Concurrency {
+			others.Go(func() error { c.work(ctx, attempts); return nil })
+		}
 	}
 	touching, stopTouching := context.WithCancel(context.Background())
 	var touch sync.WaitGroup
@@ -115,8 +119,22 @@ func (c *consumption) run(ctx context.Context) error {
 }
 
 // windowSize is how far ahead of the workers a lane fetches: enough that a
-// pull carries many messages, and few enough to hold in memory.
-func windowSize(concurrency int) int { return min(max(4*concurrency, 64), 512) }
+// pull carries many messages, and few enough to hold in memory; of batches two.
+func windowSize(s delivery.Subscription) int {
+	if s.Batch > 0 {
+		return 2 * s.Batch
+	}
+	return min(max(4*s.Concurrency, 64), 512)
+}
+
+// window is a lane's, bounded in bytes as well when batches are.
+func (c *consumption) window(n int) *window {
+	w := newWindow(n)
+	if c.sub.BatchBytes > 0 {
+		w.most, w.typical = 2*c.sub.BatchBytes, typicalSize
+	}
+	return w
+}
 
 // drainContext is done when the attempts must end: timeout after ctx is.
 func drainContext(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
@@ -172,6 +190,7 @@ func (c *consumption) pull(ctx, open context.Context, lane delivery.Lane, n int,
 	for m := range batch.Messages() {
 		it := &item{msg: m, lane: lane, open: open, window: w}
 		c.hold(it)
+		w.took(len(m.Data()))
 		out <- it // never blocks: the window bounds what is in it
 		got++
 	}

@@ -24,6 +24,15 @@ const ackWait = 15 * time.Second
 // server's bookkeeping costs more than the work.
 const maxAckPending = 2000
 
+// ackPending is what a lane of the sink may have handed out: of batches two,
+// one on its way and one that fills.
+func ackPending(s delivery.Subscription) int {
+	if s.Batch > 0 {
+		return 2 * s.Batch
+	}
+	return maxAckPending
+}
+
 // nothing is the filter of a sink that no route names: no event is ever stored
 // on it, so its queue is always empty and pins nothing.
 const nothing = "penstock.none"
@@ -40,7 +49,7 @@ func (b *Broker) ensureConsumers(ctx context.Context, s delivery.Subscription) (
 	}
 	retry, err := b.ensureConsumer(ctx, retryStream, jetstream.ConsumerConfig{
 		Durable: retryConsumerPrefix + s.Sink, FilterSubject: retryDuePrefix + s.Sink,
-		DeliverPolicy: jetstream.DeliverAllPolicy,
+		DeliverPolicy: jetstream.DeliverAllPolicy, MaxAckPending: ackPending(s),
 	})
 	if err != nil {
 		return lanes{}, fmt.Errorf("set up retry queue of sink %s: %w", s.Sink, err)
@@ -49,7 +58,9 @@ func (b *Broker) ensureConsumers(ctx context.Context, s delivery.Subscription) (
 }
 
 func (b *Broker) ensureMain(ctx context.Context, s delivery.Subscription) (jetstream.Consumer, error) {
-	cfg := jetstream.ConsumerConfig{Durable: sinkConsumerPrefix + s.Sink, DeliverPolicy: jetstream.DeliverByStartSequencePolicy}
+	cfg := jetstream.ConsumerConfig{
+		Durable: sinkConsumerPrefix + s.Sink, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, MaxAckPending: ackPending(s),
+	}
 	switch len(s.Filters) {
 	case 0:
 		cfg.FilterSubject = nothing
@@ -109,7 +120,6 @@ func (b *Broker) coverMetadata(ctx context.Context, ci *jetstream.ConsumerInfo, 
 func (b *Broker) ensureConsumer(ctx context.Context, stream string, want jetstream.ConsumerConfig) (jetstream.Consumer, error) {
 	js := b.admin.js
 	want.AckPolicy, want.AckWait, want.MaxDeliver = jetstream.AckExplicitPolicy, b.o.ackWait, -1
-	want.MaxAckPending = maxAckPending
 	metadata := map[string]string{ownerKey: owner}
 	maps.Copy(metadata, want.Metadata)
 	want.Metadata = metadata

@@ -3,7 +3,9 @@ package broker
 import (
 	"context"
 	"fmt"
+	"iter"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -13,26 +15,53 @@ import (
 
 // work makes the attempts of both lanes until both are closed.
 func (c *consumption) work(ctx, attempts context.Context) {
-	main, retry := c.main, c.retry
-	for main != nil || retry != nil {
-		var it *item
-		var ok bool
-		select {
-		case it, ok = <-main:
-			if !ok {
-				main = nil
-				continue
+	for it := range c.items() {
+		c.end(ctx, attempts, it)
+	}
+}
+
+// spread hands each message to a goroutine of its own, for handlers that wait
+// for one another. The windows bound how many there are, and none is kept for
+// messages that do not come.
+func (c *consumption) spread(ctx, attempts context.Context) {
+	var handlers sync.WaitGroup
+	for it := range c.items() {
+		handlers.Go(func() { c.end(ctx, attempts, it) })
+	}
+	handlers.Wait()
+}
+
+// items are the messages of both lanes until both are closed.
+func (c *consumption) items() iter.Seq[*item] {
+	return func(yield func(*item) bool) {
+		main, retry := c.main, c.retry
+		for main != nil || retry != nil {
+			var it *item
+			var ok bool
+			select {
+			case it, ok = <-main:
+				if !ok {
+					main = nil
+					continue
+				}
+			case it, ok = <-retry:
+				if !ok {
+					retry = nil
+					continue
+				}
 			}
-		case it, ok = <-retry:
-			if !ok {
-				retry = nil
-				continue
+			if !yield(it) {
+				return
 			}
 		}
-		c.one(ctx, attempts, it)
-		c.forget(it)
-		it.window.release(1)
 	}
+}
+
+// end takes one message to its end and makes room for another.
+func (c *consumption) end(ctx, attempts context.Context, it *item) {
+	c.one(ctx, attempts, it)
+	c.forget(it)
+	it.window.settled(len(it.msg.Data()))
 }
 
 // one takes one message to its end: attempted and settled, or given back.
@@ -64,6 +93,7 @@ func (c *consumption) one(ctx, attempts context.Context, it *item) {
 	}
 	c.b.step(StepFetched)
 	it.began = time.Now()
+	it.attempt.Draining = ctx.Done()
 	v := c.h.Handle(attempts, it.attempt)
 	c.b.step(StepAttempted)
 	if err := c.settle(attempts, it, v); err != nil {

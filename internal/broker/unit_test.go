@@ -111,6 +111,33 @@ func TestWindowAsksForMuchAtOnce(t *testing.T) {
 	}
 }
 
+func TestWindowIsBoundedInBytes(t *testing.T) {
+	t.Parallel()
+	w := newWindow(100)
+	w.most, w.typical = 1000, 100
+	if n, err := w.acquire(t.Context()); n != 10 || err != nil {
+		t.Fatalf("acquire = %d, %v; want the 10 that fit if they are as usual", n, err)
+	}
+	for range 10 {
+		w.took(60)
+	}
+	got := make(chan int, 1)
+	go func() {
+		n, _ := w.acquire(t.Context())
+		got <- n
+	}()
+	w.settled(60)
+	select {
+	case n := <-got:
+		t.Fatalf("acquire returned %d with 540 of 1000 bytes held, want it to wait for half", n)
+	default:
+	}
+	w.settled(60)
+	if n := <-got; n < 5 || n > 8 {
+		t.Errorf("acquire = %d with 520 bytes left, want about as many as fit", n)
+	}
+}
+
 func TestBudget(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

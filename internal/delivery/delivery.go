@@ -114,6 +114,9 @@ type Attempt struct {
 	// Early: the event was stored before the sink had a pattern for it, so
 	// that the sink does not get it, whatever its routes say now.
 	Early bool
+	// Draining is closed when the queue hands out no more, so that waiting for
+	// others is of no use; nil: never.
+	Draining <-chan struct{}
 	History
 }
 

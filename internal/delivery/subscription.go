@@ -15,6 +15,12 @@ type Subscription struct {
 	Filters []string
 	// Concurrency is the number of attempts at one time, at least 1.
 	Concurrency int
+	// Batch is the most events of an attempt, when the handler gathers them and
+	// so holds many at one time; 0: it takes them one by one.
+	Batch int
+	// BatchBytes is the most that the bodies of such a batch have together, 0
+	// for no bound. The queue keeps about twice that in hand.
+	BatchBytes int64
 	// Start says where a sink begins that has no position yet.
 	Start Start
 }
