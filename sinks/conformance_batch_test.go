@@ -64,9 +64,8 @@ func TestEveryKindThatTakesBatchesHasAFixtureForThem(t *testing.T) {
 		// A kind that only folds events into one message when it is told to has
 		// tests of its own for that: its receiver cannot refuse a part.
 		b, ok := f.open(t, kind, newReceiver(t, nil)).(BatchSink)
-		takes := ok && b.Batching() != Batching{}
-		if takes != (f.batch != nil) {
-			t.Errorf("takes batches: %v, has a fixture for them: %v", takes, f.batch != nil)
+		if f.batch == nil && ok && b.Batching() != (Batching{}) {
+			t.Error("takes batches and has no fixture for them")
 		}
 	})
 }
