@@ -29,11 +29,11 @@ func TestOptionsOfTheConfiguration(t *testing.T) {
 		got[o.Key] = o
 	}
 	for _, want := range []Option{
-		{Key: "timeout", Type: "duration, 1ms to 1h", Default: "10s", Example: "10s", Doc: "`timeout` bounds one attempt."},
+		{Key: "timeout", Type: "duration, 1ms to 1h", Default: "10s", Example: "10s", Doc: "`timeout` bounds one attempt. However long, the queue waits for it: an open attempt is reported to it every few seconds."},
 		{Key: "rate", Type: "rate", Default: "unlimited", Example: "unlimited", Doc: "`rate` bounds the attempts over time, per replica; zero: unlimited."},
 		{Key: "start", Type: "`now`, `beginning`, an age, or a time", Default: "now", Example: "now", Doc: "`start` says where a new sink begins."},
-		{Key: "users[].name", Type: "text", Required: true, Example: "text"},
-		{Key: "durability", Type: "`process`, `interval`, `power`", Example: "process"},
+		{Key: "users[].name", Type: "text", Required: true, Example: "reports", Doc: "`name` is what the user logs in with."},
+		{Key: "durability", Type: "`process`, `interval`, `power`", Example: "process", Doc: "`durability` is what a 2xx promises: to survive a kill of the process, a power cut but for the last 250 ms (interval), or a power cut. With `url` set it is what the operator asserts of the cluster."},
 		{Key: "max_bytes", Type: "size, at least 1MiB", Default: "auto", Example: "auto", Doc: "`max_bytes` bounds the stream of events; 0 means auto: the smaller of 10 GiB and half of what is free."},
 	} {
 		if d := cmp.Diff(want, got[want.Key]); d != "" {
