@@ -50,8 +50,7 @@ fmt: ## write all files as they should be
 
 generate: ## write the generated pages anew
 	go test ./internal/clickfunnels -run '^TestEventsPage$$' -update
-	go test ./sinks -run '^TestSinksPage$$' -update
-	go test ./internal/schema -run Generated -update
+	go test ./internal/reference -run Generated -update
 
 lint: tools ## what is wrong without running anything
 	@bad=$$(gofmt -l $$(git ls-files '*.go' --cached --others --exclude-standard)); \

@@ -27,7 +27,6 @@ var layers = map[string][]string{
 	"internal/delivery":     {"internal/event"},
 	"config":                {},
 	"internal/httpconn":     {},
-	"internal/reference":    {"config"},
 	"internal/replay":       {"internal/delivery", "internal/event"},
 	"internal/telemetry":    {},
 	"internal/clickfunnels": {"internal/event"},
@@ -36,7 +35,7 @@ var layers = map[string][]string{
 	"router/rules":          {"config", "internal/event"},
 	"router":                {"config", "internal/delivery", "internal/event", "router/rules", "sinks"},
 	"internal/broker":       {"config", "internal/delivery", "internal/event"},
-	"internal/schema":       {"config", "sinks"},
+	"internal/reference":    {"config", "sinks"},
 	"internal/console":      {"config", "internal/delivery", "internal/event", "internal/httpconn", "internal/replay"},
 	"internal/app": {
 		"config", "ingress", "internal/broker", "internal/clickfunnels", "internal/console", "internal/delivery",

@@ -12,111 +12,116 @@ import (
 	"strings"
 )
 
-// Comments are those on types and on the fields of structs.
-type Comments struct {
-	types map[string]typeComments // by package and type: config.Sink
+const module = "github.com/penstock/penstock/"
+
+// comments reads the comments of types and struct fields from the source, each
+// package once.
+type comments struct {
+	root     string
+	packages map[string]map[string]string // by folder, then by Type or Type.Field
 }
 
-type typeComments struct {
-	text   string
-	fields map[string]string
+// of returns the comment of a field, on one line.
+func (c *comments) of(t reflect.Type, field string) (string, error) {
+	return c.ofType(t.PkgPath(), t.Name()+"."+field)
 }
 
-// ReadComments reads the Go files of folders, but not their tests.
-func ReadComments(folders ...string) (*Comments, error) {
-	c := &Comments{types: map[string]typeComments{}}
-	for _, folder := range folders {
-		files, err := filepath.Glob(filepath.Join(folder, "*.go"))
+// ofType returns the comment of a type of a package, or of a field, Type.Field.
+func (c *comments) ofType(pkg, name string) (string, error) {
+	folder := strings.TrimPrefix(pkg, module)
+	if _, ok := c.packages[folder]; !ok {
+		read, err := readComments(filepath.Join(c.root, folder))
 		if err != nil {
-			return nil, fmt.Errorf("list %s: %w", folder, err)
+			return "", err
 		}
-		for _, file := range files {
-			if strings.HasSuffix(file, "_test.go") {
-				continue
-			}
-			if err := c.read(file); err != nil {
-				return nil, err
-			}
+		if c.packages == nil {
+			c.packages = map[string]map[string]string{}
 		}
+		c.packages[folder] = read
 	}
-	return c, nil
+	doc := c.packages[folder][name]
+	if doc == "" {
+		return "", fmt.Errorf("%s: %s has no comment: the reference is made of them", folder, name)
+	}
+	return doc, nil
 }
 
-func (c *Comments) read(file string) error {
-	source, err := os.ReadFile(file)
+func readComments(folder string) (map[string]string, error) {
+	files, err := filepath.Glob(filepath.Join(folder, "*.go"))
 	if err != nil {
-		return fmt.Errorf("read comments: %w", err)
+		return nil, fmt.Errorf("list %s: %w", folder, err)
 	}
-	tree, err := parser.ParseFile(token.NewFileSet(), file, source, parser.ParseComments|parser.SkipObjectResolution)
-	if err != nil {
-		return fmt.Errorf("read comments: %w", err)
+	out := map[string]string{}
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		src, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("read comments: %w", err)
+		}
+		tree, err := parser.ParseFile(token.NewFileSet(), file, src, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			return nil, fmt.Errorf("read comments: %w", err)
+		}
+		ast.Inspect(tree, func(n ast.Node) bool {
+			if group, ok := n.(*ast.GenDecl); ok {
+				typeComments(out, group)
+			}
+			return true
+		})
 	}
-	for _, d := range tree.Decls {
-		group, ok := d.(*ast.GenDecl)
+	return out, nil
+}
+
+func typeComments(out map[string]string, group *ast.GenDecl) {
+	for _, spec := range group.Specs {
+		t, ok := spec.(*ast.TypeSpec)
 		if !ok {
 			continue
 		}
-		for _, s := range group.Specs {
-			if t, ok := s.(*ast.TypeSpec); ok {
-				c.add(tree.Name.Name, group, t)
-			}
+		doc := t.Doc.Text()
+		if doc == "" {
+			doc = group.Doc.Text()
+		}
+		out[t.Name.Name] = flow(doc)
+		if s, ok := t.Type.(*ast.StructType); ok {
+			fieldComments(out, t.Name.Name, s)
 		}
 	}
-	return nil
-}
-
-func (c *Comments) add(pkg string, group *ast.GenDecl, t *ast.TypeSpec) {
-	doc := t.Doc
-	if doc == nil {
-		doc = group.Doc
-	}
-	tc := typeComments{text: flow(doc), fields: map[string]string{}}
-	if s, ok := t.Type.(*ast.StructType); ok {
-		above := ""
-		for _, f := range s.Fields.List {
-			text := flow(f.Doc)
-			if text == "" {
-				text = flow(f.Comment)
-			}
-			for _, name := range f.Names {
-				// A comment may be on several fields that follow each other.
-				if text == "" && wordOf(name.Name).MatchString(above) {
-					text = above
-				}
-				tc.fields[name.Name] = text
-			}
-			if text != "" {
-				above = text
-			}
-		}
-	}
-	c.types[pkg+"."+t.Name.Name] = tc
 }
 
 // flow is a comment as one line.
-func flow(g *ast.CommentGroup) string { return strings.Join(strings.Fields(g.Text()), " ") }
+func flow(doc string) string { return strings.Join(strings.Fields(doc), " ") }
 
-func wordOf(name string) *regexp.Regexp { return regexp.MustCompile(`\b` + name + `\b`) }
-
-// Type is the comment on a type, named with its package: "sinks.httpSink".
-// Empty: there is none.
-func (c *Comments) Type(name string) string { return c.types[name].text }
-
-// doc is the comment on a field, in which the names of fields are their keys.
-func (c *Comments) doc(t reflect.Type, field string) string {
-	text := c.types[typeName(t)].fields[field]
-	for f := range t.Fields() {
-		if key, _, _ := strings.Cut(f.Tag.Get("yaml"), ","); key != "" {
-			text = wordOf(f.Name).ReplaceAllLiteralString(text, "`"+key+"`")
+func fieldComments(out map[string]string, typeName string, s *ast.StructType) {
+	for _, f := range s.Fields.List {
+		doc := f.Doc.Text()
+		if doc == "" {
+			doc = f.Comment.Text()
+		}
+		for _, name := range f.Names {
+			out[typeName+"."+name.Name] = flow(doc)
 		}
 	}
-	return text
 }
 
-// typeName is how ReadComments knows a type.
-func typeName(t reflect.Type) string {
-	return t.PkgPath()[strings.LastIndex(t.PkgPath(), "/")+1:] + "." + t.Name()
-}
+var goName = regexp.MustCompile(`\b[A-Z][A-Za-z0-9]*\b`)
 
-// TypeOf is the comment on the type of a value.
-func (c *Comments) TypeOf(v any) string { return c.Type(typeName(reflect.TypeOf(v))) }
+// inWordsOfTheFile writes a comment with the names of keys in place of those of
+// fields, and as a sentence.
+func inWordsOfTheFile(doc string, names map[string]string) string {
+	doc = goName.ReplaceAllStringFunc(doc, func(word string) string {
+		if key, ok := names[word]; ok {
+			return "`" + key + "`"
+		}
+		return word
+	})
+	if doc != "" && !strings.HasSuffix(doc, ".") {
+		doc += "."
+	}
+	if doc != "" && !strings.HasPrefix(doc, "`") {
+		doc = strings.ToUpper(doc[:1]) + doc[1:]
+	}
+	return doc
+}

@@ -1,4 +1,4 @@
-package schema
+package reference
 
 import (
 	"bytes"
@@ -67,7 +67,7 @@ func (f File) definitions() object {
 		"variable": object{"description": "Filled in from the environment.", "type": "string", "pattern": variablePattern},
 	}
 	for _, kind := range slices.Sorted(maps.Keys(f.Kinds)) {
-		defs["sink-"+kind] = mapping(slices.Concat(f.Sink, f.Kinds[kind]))
+		defs["sink-"+kind] = mapping(slices.Concat(f.Sink, f.Kinds[kind].Keys))
 	}
 	return defs
 }
@@ -195,7 +195,7 @@ func (k Key) shape() object {
 // list is a list; one of texts may be written as a single text.
 func (k Key) list() object {
 	list := object{"type": "array", "items": k.Item.schema()}
-	if k.Item.Form == Text || k.Item.Form == Secret {
+	if k.Item.Form == Text || k.Item.Form == Path || k.Item.Form == Secret {
 		return object{"anyOf": []object{{"type": "string"}, list}}
 	}
 	return list
