@@ -27,8 +27,8 @@ type resetWriter interface {
 	Reset(w io.Writer)
 }
 
-// newPacker takes the fastest level of gzip and zstd: the next ones cost twice
-// the time for a tenth of the bytes.
+// newPacker takes the fastest level of gzip and zstd: a batch is packed while
+// its events wait, and webhooks repeat themselves enough for any level.
 func newPacker(compression string) packer {
 	p := packer{ext: "ndjson", contentType: "application/x-ndjson", lines: &sync.Pool{New: func() any { return new(bytes.Buffer) }}}
 	switch compression {
