@@ -24,14 +24,14 @@ type httpKeys struct {
 	// AllowedHosts are the hosts that a url may come to whose host has an
 	// insertion, "*.example.com" for all below one. They are reached at public
 	// addresses only.
-	AllowedHosts []string `yaml:"allowed_hosts"`
+	AllowedHosts []string `yaml:"allowed_hosts" example:"['*.example.com']"`
 	// Method is the method of the requests.
 	Method string `yaml:"method" oneof:"POST PUT PATCH"`
 	// Headers are sent with every request, beside those that say which event
 	// it is. They win over ours, such as Content-Type.
 	Headers map[string]config.Secret `yaml:"headers" example:"{Authorization: 'Bearer ${TOKEN}'}"`
 	// Query are parameters that are added to url, encoded.
-	Query map[string]config.Secret `yaml:"query"`
+	Query map[string]config.Secret `yaml:"query" example:"{tenant: shop}"`
 	// Gzip compresses bodies from 1 KiB up, where that makes them shorter.
 	Gzip bool `yaml:"gzip"`
 	// Sign says how requests are signed; left out, they are not.

@@ -16,19 +16,19 @@ import (
 type responseKeys struct {
 	// Done are the answers that say that the receiver has the event, such as
 	// 409 of one that has it already. A hundred is written 2xx.
-	Done []statusRange `yaml:"done"`
+	Done []statusRange `yaml:"done" example:"[2xx, 409]"`
 	// Rejected are the answers that no retry will change. The event goes to
 	// the dead letters at once.
-	Rejected []statusRange `yaml:"rejected"`
+	Rejected []statusRange `yaml:"rejected" example:"[400, 422]"`
 	// Refused are the answers that a person has to see to, such as a wrong
 	// token. The event is tried again, and the sink may be held.
-	Refused []statusRange `yaml:"refused"`
+	Refused []statusRange `yaml:"refused" example:"[401, 403]"`
 	// Sink are the answers of a receiver in trouble. The event is tried
 	// again, and the sink may be held; Retry-After is heeded.
-	Sink []statusRange `yaml:"sink"`
+	Sink []statusRange `yaml:"sink" example:"[5xx]"`
 	// Throttled are the answers that ask for less. The whole sink waits for
 	// Retry-After, and no attempt is spent.
-	Throttled []statusRange `yaml:"throttled"`
+	Throttled []statusRange `yaml:"throttled" example:"[429]"`
 }
 
 // statusRange is a status, 409, or a hundred of them, 4xx.

@@ -34,7 +34,7 @@ type authKeys struct {
 // basicKeys are the keys of auth.basic.
 type basicKeys struct {
 	// Username is the user's name, without a colon.
-	Username string `yaml:"username,required"`
+	Username string `yaml:"username,required" example:"penstock"`
 	// Password is the user's password.
 	Password config.Secret `yaml:"password,required"`
 }
@@ -50,15 +50,15 @@ type oauth2Keys struct {
 	// TokenURL is where tokens are fetched.
 	TokenURL config.Secret `yaml:"token_url,required"`
 	// ClientID is our name at the token's server.
-	ClientID string `yaml:"client_id,required"`
+	ClientID string `yaml:"client_id,required" example:"penstock"`
 	// ClientSecret is the secret that belongs to client_id.
 	ClientSecret config.Secret `yaml:"client_secret,required"`
 	// Scopes are the permissions to ask for; none asks for the server's default.
-	Scopes []string `yaml:"scopes"`
+	Scopes []string `yaml:"scopes" example:"[events.write]"`
 	// Audience is sent as the parameter audience, which some servers want.
-	Audience string `yaml:"audience"`
+	Audience string `yaml:"audience" example:"https://crm.example.com"`
 	// Params are further parameters of the token request.
-	Params map[string]config.Secret `yaml:"params"`
+	Params map[string]config.Secret `yaml:"params" example:"{resource: crm}"`
 	// SendCredentials is where client_id and client_secret go: into the
 	// header, as servers must accept, or into the body, as some insist.
 	SendCredentials string `yaml:"send_credentials" oneof:"header body"`

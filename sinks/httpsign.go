@@ -33,14 +33,14 @@ type signKeys struct {
 	Secrets []config.Secret `yaml:"secrets,required"`
 	// Header is the header that holds the signature. It is required for the
 	// scheme hmac and only for it.
-	Header string `yaml:"header"`
+	Header string `yaml:"header" example:"X-Signature"`
 	// Algorithm is the hash of the scheme hmac. sha1 is there for receivers
 	// that know nothing better.
 	Algorithm string `yaml:"algorithm" oneof:"sha256 sha512 sha1"`
 	// Encoding is how the scheme hmac writes the signature; hex is in lower case.
 	Encoding string `yaml:"encoding" oneof:"hex base64"`
 	// Prefix is written before the signature of the scheme hmac, such as sha256=.
-	Prefix string `yaml:"prefix"`
+	Prefix string `yaml:"prefix" example:"sha256="`
 }
 
 const (

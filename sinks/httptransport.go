@@ -28,16 +28,16 @@ import (
 // beside the configuration. They are read again when they change.
 type tlsKeys struct {
 	// CAFile holds the authorities to trust instead of the system's.
-	CAFile string `yaml:"ca_file,path"`
+	CAFile string `yaml:"ca_file,path" example:"/etc/penstock/ca.pem"`
 	// CertFile holds the certificate that we show, with its chain.
-	CertFile string `yaml:"cert_file,path"`
+	CertFile string `yaml:"cert_file,path" example:"/etc/penstock/client.pem"`
 	// KeyFile holds the key of cert_file, without a passphrase.
-	KeyFile string `yaml:"key_file,path"`
+	KeyFile string `yaml:"key_file,path" example:"/etc/penstock/client-key.pem"`
 	// MinVersion is the oldest version of TLS to accept.
 	MinVersion string `yaml:"min_version" oneof:"1.2 1.3"`
 	// ServerName is the name that the receiver's certificate has to be for;
 	// by default the host of url.
-	ServerName string `yaml:"server_name"`
+	ServerName string `yaml:"server_name" example:"crm.example.com"`
 }
 
 // transportOptions say how requests travel. The zero transportOptions use what

@@ -36,7 +36,7 @@ type natsKeys struct {
 	Stream string `yaml:"stream" example:"SHOP"`
 	// MsgID is the template of Nats-Msg-Id, by which a stream knows a repeated
 	// event. Two sinks that publish into one stream need ids that differ.
-	MsgID string `yaml:"msg_id" example:"{{.ID}}"`
+	MsgID string `yaml:"msg_id" example:"shop-{{.ID}}"`
 	// CredsFile is a file with a user's JWT and seed.
 	CredsFile string `yaml:"creds_file,path" example:"/etc/penstock/shop.creds"`
 	// NKeyFile is a file with a user's NKey seed.

@@ -18,12 +18,12 @@ const (
 // s3Keys are the keys of the kind s3.
 type s3Keys struct {
 	// Bucket is the bucket that objects are stored in. It must be there.
-	Bucket string `yaml:"bucket,required"`
+	Bucket string `yaml:"bucket,required" example:"penstock-events"`
 	// Region is the bucket's region; left out, the one that AWS_REGION or the
 	// profile names, and with an endpoint us-east-1.
-	Region string `yaml:"region"`
+	Region string `yaml:"region" example:"eu-central-1"`
 	// Endpoint is the URL of a server that speaks S3; left out, Amazon's.
-	Endpoint string `yaml:"endpoint"`
+	Endpoint string `yaml:"endpoint" example:"https://s3.example.com"`
 	// PathStyle puts the bucket into the path instead of the host's name, as
 	// many servers other than Amazon's want it. The default is false.
 	PathStyle bool `yaml:"path_style"`
@@ -37,9 +37,9 @@ type s3Keys struct {
 	SessionToken config.Secret `yaml:"session_token"`
 	// Profile names the profile of the AWS configuration files; left out, the
 	// one that AWS_PROFILE names.
-	Profile string `yaml:"profile"`
+	Profile string `yaml:"profile" example:"penstock"`
 	// RoleARN is a role to assume with these credentials.
-	RoleARN string `yaml:"role_arn"`
+	RoleARN string `yaml:"role_arn" example:"arn:aws:iam::123456789012:role/penstock"`
 	// Object says what an object is: a batch of events as lines of JSON, or
 	// one event whose body is the object, untouched. The default is batch.
 	Object string `yaml:"object" oneof:"batch event"`
@@ -48,20 +48,20 @@ type s3Keys struct {
 	// and {{ext}} are filled in, and the digits 2006, 01, 02, 15 and 04 are
 	// the year, month, day, hour and minute in which the event was received,
 	// in UTC. A batch is split where these differ.
-	Key string `yaml:"key"`
+	Key string `yaml:"key" example:"events/dt=2006-01-02/{{first}}-{{last}}-{{id}}.{{ext}}"`
 	// Compression is that of batches. The default is gzip.
 	Compression string `yaml:"compression" oneof:"none gzip zstd"`
 	// ContentType is that of objects; left out, what they are.
-	ContentType string `yaml:"content_type"`
+	ContentType string `yaml:"content_type" example:"application/json"`
 	// SSE is the encryption at rest to ask for; left out, the bucket's.
 	SSE string `yaml:"sse" oneof:"AES256 aws:kms"`
 	// KMSKeyID is the key for sse: aws:kms; left out, the account's.
-	KMSKeyID string `yaml:"kms_key_id"`
+	KMSKeyID string `yaml:"kms_key_id" example:"alias/penstock"`
 	// StorageClass is that of objects, such as STANDARD_IA; left out, the
 	// bucket's.
-	StorageClass string `yaml:"storage_class"`
+	StorageClass string `yaml:"storage_class" example:"STANDARD_IA"`
 	// Tags are put on every object, at most 10.
-	Tags map[string]string `yaml:"tags"`
+	Tags map[string]string `yaml:"tags" example:"{team: data}"`
 	// Batch says when a batch is stored: as soon as one of its bounds is
 	// reached.
 	Batch batchKeys `yaml:"batch"`

@@ -27,17 +27,17 @@ type slackKeys struct {
 	// Channel is where the app of token posts: a channel's id, C0123456789, or
 	// the name of a public channel. Two sinks that post to one channel share
 	// nothing, so that their rates add up.
-	Channel string `yaml:"channel"`
+	Channel string `yaml:"channel" example:"C0123456789"`
 	// APIURL is the Web API that token is for, https://slack.com/api/ by
 	// default; set it for GovSlack or a server that is compatible.
 	APIURL string `yaml:"api_url"`
 	// Text is the message, a template that makes mrkdwn. Without it, every
 	// event type has a message of its own. With blocks it is what
 	// notifications show.
-	Text string `yaml:"text"`
+	Text string `yaml:"text" example:"Invoice {{.Data.number}} is paid"`
 	// Blocks are Block Kit blocks, at most 50, whose strings are templates. A
 	// block, field or element whose text comes to nothing is left out.
-	Blocks config.Node `yaml:"blocks"`
+	Blocks config.Node `yaml:"blocks" example:"[{type: section, text: {type: mrkdwn, text: 'Invoice {{.Data.number}} is paid'}}]"`
 	// Digest folds events that come in a burst into one message with counts.
 	// Without it, each event is a message.
 	Digest *slackDigest `yaml:"digest"`
