@@ -15,6 +15,7 @@ import (
 	"github.com/penstock/penstock/internal/app"
 	"github.com/penstock/penstock/internal/clickfunnels"
 	"github.com/penstock/penstock/internal/console"
+	"github.com/penstock/penstock/internal/delivery"
 	"github.com/penstock/penstock/internal/event"
 	"github.com/penstock/penstock/router"
 )
@@ -251,7 +252,9 @@ func newTrialSink(t *app.Trials, a router.SinkAnswer) trialSink {
 	}
 	p := t.Preview(a)
 	if p.Err != nil {
-		s.Note = p.Err.Error()
+		if s.Note = p.Err.Error(); delivery.ClassOf(p.Err) == delivery.Ours {
+			s.Note, s.Error = "", s.Note // what the sink cannot make of the event is a dead letter
+		}
 		if a.Transformed { // what it would be handed is worth showing all the same
 			s.Request = &routesRequest{Body: string(a.Event.Body)}
 		}

@@ -94,7 +94,11 @@ func (p process) printTrial(t *app.Trial) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s  id %s  to sink %s (%s)\n", printable(t.Event.Type), t.Event.ID, t.Sink, t.Kind)
 	if t.Route != "" {
-		fmt.Fprintf(&b, "route     %s\n", t.Route)
+		transformed := ""
+		if t.Transformed {
+			transformed = ", transformed"
+		}
+		fmt.Fprintf(&b, "route     %s%s\n", t.Route, transformed)
 	} else {
 		b.WriteString("route     none brings this type to the sink; it is sent all the same\n")
 	}

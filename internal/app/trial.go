@@ -39,6 +39,8 @@ type Trial struct {
 	Event      event.Event
 	// Route would bring the event to the sink; empty when none would.
 	Route string
+	// Transformed reports that Event has the body that the route makes.
+	Transformed bool
 	// Request is what was handed over, nil when the kind cannot show it.
 	Request *sinks.Preview
 	// Answer is what the receiver said, Err why the attempt failed.
@@ -57,7 +59,7 @@ func Try(ctx context.Context, c *config.Config, sink string, o TrialOptions) (*T
 		return nil, fmt.Errorf("no sink is called %q; %s", sink, sinkNames(c))
 	}
 	t := &Trial{Sink: sink, Kind: c.Sinks[i].Kind}
-	if err := t.choose(c, o); err != nil {
+	if err := t.choose(ctx, c, o); err != nil {
 		return nil, err
 	}
 	s, err := sinks.Open(c.Sinks[i], sinks.Deps{
@@ -66,7 +68,9 @@ func Try(ctx context.Context, c *config.Config, sink string, o TrialOptions) (*T
 	if err != nil {
 		return nil, err
 	}
-	t.deliver(ctx, s, c.Sinks[i].Timeout)
+	if t.Err == nil { // else the route's expressions fail for this event
+		t.deliver(ctx, s, c.Sinks[i].Timeout)
+	}
 	if closer, ok := s.(io.Closer); ok {
 		t.Err = errors.Join(t.Err, closer.Close())
 	}
@@ -85,7 +89,7 @@ func sinkNames(c *config.Config) string {
 }
 
 // choose makes the event.
-func (t *Trial) choose(c *config.Config, o TrialOptions) error {
+func (t *Trial) choose(ctx context.Context, c *config.Config, o TrialOptions) error {
 	table, err := router.Compile(c)
 	if err != nil {
 		return err
@@ -95,32 +99,50 @@ func (t *Trial) choose(c *config.Config, o TrialOptions) error {
 	if len(c.Sources) > 0 {
 		source, prefix = c.Sources[0].Name, c.Sources[0].SubjectPrefix
 	}
-	reaches := func(eventType string) bool {
+	now := time.Now()
+	id := "trial-" + now.UTC().Format("20060102T150405.000000000")
+	sample := func(eventType string) (event.Event, error) {
+		if entry, known := catalog.Resolve(eventType); known {
+			eventType = entry.Type
+		}
 		e := trialEvent(catalog, eventType, source, prefix)
-		return table.Match(&e, t.Sink).Wanted()
+		e.Received, e.ID, e.Body = now, id, o.Body
+		if o.Body == nil {
+			var err error
+			if e.Body, err = catalog.Sample(eventType, clickfunnels.SampleOptions{ID: id, Now: now}); err != nil {
+				return e, fmt.Errorf("%w; `penstock catalog` lists the types, and --data sends what you have", err)
+			}
+		}
+		return e, nil
 	}
 	eventType := o.Type
 	if eventType == "" {
-		eventType = firstReaching(catalog, reaches)
+		eventType = firstReaching(catalog, func(eventType string) bool {
+			e, err := sample(eventType)
+			return err == nil && table.Match(&e, t.Sink).Wanted()
+		})
 	}
-	if entry, known := catalog.Resolve(eventType); known {
-		eventType = entry.Type
+	if t.Event, err = sample(eventType); err != nil {
+		return err
 	}
-	t.Event = trialEvent(catalog, eventType, source, prefix)
-	if d := table.Match(&t.Event, t.Sink); d.Wanted() {
-		if t.Route = d.Route; d.Default {
+	t.shape(ctx, table, now)
+	return nil
+}
+
+// shape makes the event what the routes would hand to the sink. Where none
+// would, the sink is handed the event as it came.
+func (t *Trial) shape(ctx context.Context, table *router.Table, now time.Time) {
+	for _, answer := range table.Try(ctx, &t.Event, now).Sinks {
+		if answer.Sink != t.Sink {
+			continue
+		}
+		if t.Route = answer.Route; answer.Default {
 			t.Route = "default"
 		}
-	}
-	now := time.Now()
-	t.Event.Received, t.Event.Body = now, o.Body
-	t.Event.ID = "trial-" + now.UTC().Format("20060102T150405.000000000")
-	if o.Body == nil {
-		if t.Event.Body, err = catalog.Sample(eventType, clickfunnels.SampleOptions{ID: t.Event.ID, Now: now}); err != nil {
-			return fmt.Errorf("%w; `penstock catalog` lists the types, and --data sends what you have", err)
+		if t.Err = delivery.Fail(delivery.Ours, answer.Err); t.Err == nil {
+			t.Event, t.Transformed = answer.Event, answer.Transformed
 		}
 	}
-	return nil
 }
 
 func firstReaching(catalog *clickfunnels.Catalog, reaches func(string) bool) string {
