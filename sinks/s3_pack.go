@@ -88,14 +88,8 @@ func (p *packer) pack(events []event.Event, places []int, size int) ([]byte, err
 // that nothing of it is lost.
 func appendEvent(b *bytes.Buffer, e *event.Event) {
 	line := b.AvailableBuffer()
-	line = append(line, `{"id":`...)
-	line = appendJSONString(line, e.ID)
-	line = append(line, `,"type":`...)
-	line = appendJSONString(line, e.Type)
-	line = append(line, `,"subject":`...)
-	line = appendJSONString(line, e.Subject)
-	line = append(line, `,"source":`...)
-	line = appendJSONString(line, e.Source)
+	line = append(line, '{')
+	line = appendAttributes(line, e)
 	line = append(line, `,"api_version":`...)
 	line = strconv.AppendInt(line, int64(e.APIVersion), 10)
 	line = append(line, `,"received":"`...)
