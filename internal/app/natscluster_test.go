@@ -1,17 +1,9 @@
 package app
 
 import (
-	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"net"
 	"os"
 	"os/exec"
@@ -63,7 +55,7 @@ type natsCluster struct {
 func startNATS(t *testing.T, rights func(role string) broker.Rights) *natsCluster {
 	t.Helper()
 	c := &natsCluster{t: t, dir: t.TempDir(), ports: freePorts(t, 6), keys: map[string]string{}}
-	c.makeCertificates()
+	c.ca, _ = makeCertificate(t, c.dir, "127.0.0.1")
 	users := "{user: everything, password: everything}\n"
 	for _, role := range broker.PermissionRoles() {
 		users += fmt.Sprintf("{nkey: %s, %s}\n", c.makeKey(role), rights(role).Snippet())
@@ -222,40 +214,6 @@ func (c *natsCluster) makeKey(role string) (public string) {
 		c.t.Fatal(err)
 	}
 	return public
-}
-
-// makeCertificates writes a certificate for 127.0.0.1 that is its own authority.
-func (c *natsCluster) makeCertificates() {
-	c.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "penstock test"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	c.ca = c.path("server.pem")
-	for file, block := range map[string]*pem.Block{"server.pem": {Type: "CERTIFICATE", Bytes: der}, "server.key": {Type: "PRIVATE KEY", Bytes: private}} {
-		var b bytes.Buffer
-		if err := pem.Encode(&b, block); err != nil {
-			c.t.Fatal(err)
-		}
-		if err := os.WriteFile(c.path(file), b.Bytes(), 0o600); err != nil {
-			c.t.Fatal(err)
-		}
-	}
 }
 
 func freePorts(t *testing.T, n int) []int {
