@@ -141,7 +141,11 @@ func startNginx(t *testing.T, dir, text string, at *proxyPlaces) *exec.Cmd {
 	for _, of := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
 		temp += of + "_temp_path " + dir + ";\n"
 	}
-	text = "daemon off; pid " + dir + "/pid; error_log stderr warn;\nevents {}\nhttp {\naccess_log off;\n" + temp + text + "}\n"
+	user := ""
+	if os.Geteuid() == 0 { // else its workers become somebody who may not write here
+		user = "user root; "
+	}
+	text = user + "daemon off; pid " + dir + "/pid; error_log stderr warn;\nevents {}\nhttp {\naccess_log off;\n" + temp + text + "}\n"
 	return exec.Command("nginx", "-p", dir, "-e", "stderr", "-c", writeProxyFile(t, dir, text))
 }
 
