@@ -123,16 +123,22 @@ func (b *Broker) openExternal(ctx context.Context) error {
 		}
 	}
 	patience := cmp.Or(b.o.patience, patienceWithCluster)
-	patient, cancel := context.WithTimeout(ctx, patience)
+	// Without a deadline of its own each request gets the client's, and is sent
+	// again: one that came before there was a leader is never answered.
+	patient, cancel := context.WithCancel(ctx)
 	defer cancel()
+	defer time.AfterFunc(patience, cancel).Stop()
 	var last error
-	err := retrying(patient, b.o.Logger, "look at the streams", transient, func() error {
+	err := retrying(patient, b.o.Logger, "look at the streams", transient, func() (err error) {
 		if b.admin.nc != nil {
-			last = b.provision(patient)
+			err = b.provision(patient)
 		} else {
-			last = b.checkTaken(patient, b.ingress)
+			err = b.checkTaken(patient, b.ingress)
 		}
-		return last
+		if patient.Err() == nil || last == nil {
+			last = err // and not that the patience has ended
+		}
+		return err
 	})
 	if err != nil && patient.Err() != nil && ctx.Err() == nil {
 		return fmt.Errorf("the NATS cluster was not ready within %s: %w", patience, last)
