@@ -33,14 +33,14 @@ type arm struct {
 func arms() []arm {
 	return slices.Concat([]arm{
 		{"ceiling", runCeiling},
-		{"accept process", accept("process")},
-		{"accept interval", accept("interval")},
-		{"accept power", accept("power")},
-		{"deliver 1 sink", deliver(1)},
-		{"deliver 1 sink, no records", deliver(1, noRecordsVariable+"=1")},
-		{"deliver 8 sinks", deliver(8)},
+		{"accept process", accept(embedded("process"))},
+		{"accept interval", accept(embedded("interval"))},
+		{"accept power", accept(embedded("power"))},
+		{"deliver 1 sink", deliver(1, embedded("power"))},
+		{"deliver 1 sink, no records", deliver(1, embedded("power", noRecordsVariable+"=1"))},
+		{"deliver 8 sinks", deliver(8, embedded("power"))},
 		{"accept process, 500/s", paced},
-	}, isolationArms(), sinkArms())
+	}, clusterArms(), isolationArms(), sinkArms())
 }
 
 func runCeiling(ctx context.Context, o options, round int) (sample, error) {
@@ -54,9 +54,9 @@ func runCeiling(ctx context.Context, o options, round int) (sample, error) {
 
 // accept measures the way in alone: no sink is configured but one that no
 // route names.
-func accept(durability string) func(context.Context, options, int) (sample, error) {
+func accept(start starter) func(context.Context, options, int) (sample, error) {
 	return func(ctx context.Context, o options, round int) (sample, error) {
-		c, cleanup, err := startPenstock(durability, nil)
+		c, cleanup, err := start(nil)
 		if err != nil {
 			return sample{}, err
 		}
@@ -66,7 +66,7 @@ func accept(durability string) func(context.Context, options, int) (sample, erro
 }
 
 func paced(ctx context.Context, o options, round int) (sample, error) {
-	c, cleanup, err := startPenstock("process", nil)
+	c, cleanup, err := embedded("process")(nil)
 	if err != nil {
 		return sample{}, err
 	}
@@ -78,9 +78,9 @@ func paced(ctx context.Context, o options, round int) (sample, error) {
 	return measure(c, func() (result, error) { return g.pace(ctx, 500, o.load) })
 }
 
-// deliver measures the whole path at durability power: the clock stops when
-// every sink has had every event. env is the server's.
-func deliver(sinks int, env ...string) func(context.Context, options, int) (sample, error) {
+// deliver measures the whole path: the clock stops when every sink has had
+// every event.
+func deliver(sinks int, begin starter) func(context.Context, options, int) (sample, error) {
 	return func(ctx context.Context, o options, round int) (sample, error) {
 		r, err := start("receiver")
 		if err != nil {
@@ -91,7 +91,7 @@ func deliver(sinks int, env ...string) func(context.Context, options, int) (samp
 		for i := range urls {
 			urls[i] = fmt.Sprintf("http://%s/sink%d", r.addr, i)
 		}
-		c, cleanup, err := startPenstock("power", urls, env...)
+		c, cleanup, err := begin(urls)
 		if err != nil {
 			return sample{}, err
 		}
@@ -165,28 +165,40 @@ func measure(c *child, load func() (result, error)) (sample, error) {
 	}, err
 }
 
-// startPenstock runs Penstock on a fresh data directory.
-func startPenstock(durability string, urls []string, env ...string) (*child, func(), error) {
-	dir, err := os.MkdirTemp("", "penstock-bench-")
-	if err != nil {
-		return nil, nil, err
+// starter starts the server under test, with an HTTP sink for each URL. What it
+// returns ends it, and all that belongs to it.
+type starter func(urls []string) (*child, func(), error)
+
+// embedded runs Penstock with the queue inside, on a fresh data directory. env
+// is the server's.
+func embedded(durability string, env ...string) starter {
+	return func(urls []string) (*child, func(), error) {
+		dir, err := os.MkdirTemp("", "penstock-bench-")
+		if err != nil {
+			return nil, nil, err
+		}
+		c, err := start("penstock", append(env, configVariable+"="+configuration(inside(dir, durability), urls))...)
+		if err != nil {
+			_ = os.RemoveAll(dir)
+			return nil, nil, err
+		}
+		return c, func() { c.stop(); _ = os.RemoveAll(dir) }, nil
 	}
-	c, err := start("penstock", append(env, configVariable+"="+configuration(dir, durability, urls))...)
-	if err != nil {
-		_ = os.RemoveAll(dir)
-		return nil, nil, err
-	}
-	return c, func() { c.stop(); _ = os.RemoveAll(dir) }, nil
 }
 
-func configuration(dir, durability string, urls []string) string {
+// inside is a broker section for the queue inside, in dir.
+func inside(dir, durability string) string {
+	return fmt.Sprintf("{data_dir: %q, durability: %s, dedupe_window: %s, max_bytes: 8GiB}", dir, durability, dedupeWindow)
+}
+
+func configuration(broker string, urls []string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `server: {listen: "127.0.0.1:0", admin: ""}
-broker: {data_dir: %q, durability: %s, dedupe_window: %s, max_bytes: 8GiB}
+broker: %s
 sources:
   clickfunnels: {kind: clickfunnels, path: %s, secrets: [%q]}
 sinks:
-`, dir, durability, dedupeWindow, webhookPath, secret)
+`, broker, webhookPath, secret)
 	if len(urls) == 0 {
 		b.WriteString("  unused: {kind: log}\nroutes: [{name: none, match: [never.sent], to: [unused]}]\n")
 		return b.String()

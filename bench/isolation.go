@@ -86,7 +86,7 @@ func startIsolated(receiver string, sick []string, extra string) (*child, func()
 		}
 		urls = append(urls, "http://"+host+path)
 	}
-	yaml := configuration(dir, "power", urls)
+	yaml := configuration(inside(dir, "power"), urls)
 	for i := range sick {
 		name := fmt.Sprintf("sink%d: {", i+1)
 		yaml = strings.Replace(yaml, name, name+extra, 1)

@@ -27,7 +27,7 @@ func memory(ctx context.Context, w io.Writer, o options) error {
 // waitingEvents stores events for a sink that refuses connections.
 func waitingEvents(ctx context.Context, w io.Writer, o options) error {
 	yaml := func(dir string) string {
-		return strings.Replace(configuration(dir, "process", []string{"http://127.0.0.1:1/sink0"}), "kind: http", "kind: http, hold: {failures: 3, probe: 30s}", 1)
+		return strings.Replace(configuration(inside(dir, "process"), []string{"http://127.0.0.1:1/sink0"}), "kind: http", "kind: http, hold: {failures: 3, probe: 30s}", 1)
 	}
 	return waiting(ctx, w, fmt.Sprintf("%d events of %d bytes, sink held", o.waiting, bodySize), yaml, o.waiting, o)
 }
@@ -44,7 +44,7 @@ func waitingRetries(ctx context.Context, w io.Writer, o options) error {
 		return err
 	}
 	yaml := func(dir string) string {
-		return strings.Replace(configuration(dir, "process", []string{"http://" + addr + "/sink0"}), "kind: http", "kind: http, concurrency: 64, hold: {failures: 0}, retry: {initial: 1h}", 1)
+		return strings.Replace(configuration(inside(dir, "process"), []string{"http://" + addr + "/sink0"}), "kind: http", "kind: http, concurrency: 64, hold: {failures: 0}, retry: {initial: 1h}", 1)
 	}
 	const retries = 50_000
 	return waiting(ctx, w, fmt.Sprintf("%d retries of %d bytes", retries, bodySize), yaml, retries, o)

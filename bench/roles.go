@@ -50,6 +50,8 @@ func runRole(role string) error {
 		return serve(ctx, neighbours(ctx))
 	case "penstock":
 		return penstock(ctx)
+	case "nats":
+		return natsNode(ctx)
 	case "sink":
 		return runSinkRole(ctx)
 	}
