@@ -58,6 +58,7 @@ func (r ruleDiffs) Diff(ctx context.Context, q console.DiffQuery, progress func(
 	job := &ruleDiff{
 		comparison: router.NewComparison(now, then, q.Examples), sweep: sweep, wanted: wanted, source: q.Source,
 		crowded: r.app.delivering, progress: progress, kinds: [2]map[string]string{sinkKindsOf(r.app.config), sinkKindsOf(c)},
+		allRead: make(chan struct{}),
 	}
 	return job.run(ctx)
 }
@@ -132,6 +133,7 @@ type ruleDiff struct {
 	crowded    func() bool
 	progress   func(console.SearchProgress, func() delivery.Difference)
 	kinds      [2]map[string]string // of the sinks, now and then
+	allRead    chan struct{}        // closed when nothing more will be read
 
 	mu   sync.Mutex
 	seen seen
@@ -155,6 +157,7 @@ func (d *ruleDiff) run(ctx context.Context) (delivery.Difference, error) {
 	}
 	found := func() delivery.Difference { return d.difference(comparers, true) }
 	g.Go(func() error {
+		defer close(d.allRead)
 		defer close(shares)
 		return d.read(gctx, shares, found)
 	})
@@ -201,14 +204,27 @@ func (d *ruleDiff) work(ctx context.Context, c *router.Comparer, shares <-chan [
 		}
 		d.note(share)
 		runtime.Gosched()
-		for yields && d.crowded() && ctx.Err() == nil {
-			time.Sleep(crowdedPause)
+		for yields && d.crowded() && d.wait(ctx) { // let deliveries go first
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 	}
 	return nil
+}
+
+// wait waits a little, and reports whether there is anything left to wait for:
+// what is read already is looked at in any case.
+func (d *ruleDiff) wait(ctx context.Context) bool {
+	t := time.NewTimer(crowdedPause)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-d.allRead:
+	case <-ctx.Done():
+	}
+	return false
 }
 
 // look compares one event, as of when it was stored: so it does not matter
