@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -58,7 +60,7 @@ func (r ruleDiffs) Diff(ctx context.Context, q console.DiffQuery, progress func(
 	job := &ruleDiff{
 		comparison: router.NewComparison(now, then, q.Examples), sweep: sweep, wanted: wanted, source: q.Source,
 		crowded: r.app.delivering, progress: progress, kinds: [2]map[string]string{sinkKindsOf(r.app.config), sinkKindsOf(c)},
-		allRead: make(chan struct{}),
+		allRead: make(chan struct{}), log: r.app.log.With("part", "rules"),
 	}
 	return job.run(ctx)
 }
@@ -134,6 +136,7 @@ type ruleDiff struct {
 	progress   func(console.SearchProgress, func() delivery.Difference)
 	kinds      [2]map[string]string // of the sinks, now and then
 	allRead    chan struct{}        // closed when nothing more will be read
+	log        *slog.Logger
 
 	mu   sync.Mutex
 	seen seen
@@ -197,7 +200,13 @@ func (d *ruleDiff) read(ctx context.Context, shares chan<- []broker.SweptEvent, 
 // work looks at shares until there are no more. One that yields waits while
 // deliveries are made: these come first, and the comparison goes on in the
 // worker that does not.
-func (d *ruleDiff) work(ctx context.Context, c *router.Comparer, shares <-chan []broker.SweptEvent, yields bool) error {
+func (d *ruleDiff) work(ctx context.Context, c *router.Comparer, shares <-chan []broker.SweptEvent, yields bool) (err error) {
+	defer func() {
+		if r := recover(); r != nil { // a bug of ours must not end the deliveries
+			d.log.Error("comparison of rules panicked", "what", fmt.Sprintf("%T", r), "stack", string(debug.Stack()))
+			err = errors.New("a mistake of ours; the log of the server says more")
+		}
+	}()
 	for share := range shares {
 		for _, m := range share {
 			d.look(c, m)

@@ -168,7 +168,7 @@ func TestRuleDiffYields(t *testing.T) {
 	}
 	job := &ruleDiff{
 		comparison: router.NewComparison(now, then, 1), sweep: sweep, allRead: make(chan struct{}),
-		crowded: func() bool { return true },
+		crowded: func() bool { return true }, log: a.log,
 	}
 	if d, err := job.run(t.Context()); err != nil || d.Events != events || d.Partial {
 		t.Errorf("%d of %d events, partial %t, %v", d.Events, events, d.Partial, err)
