@@ -3,6 +3,7 @@ package router
 import (
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/penstock/penstock/internal/delivery"
 	"github.com/penstock/penstock/router/rules"
@@ -28,8 +29,8 @@ type Comparison struct {
 	transforms []*rules.Transform
 	sinks      []jointSink
 	routes     []jointRoute // the last is what no route matches
-	plans      cache[*plan]
 	examples   int
+	plans      plans
 }
 
 // side is one of the tables, with its parts numbered as both are.
@@ -50,6 +51,7 @@ type jointSink struct {
 
 // jointRoute is a route of both tables, or of one.
 type jointRoute struct {
+	number  int // in the comparison
 	names   [sides]string
 	numbers [sides]int
 }
@@ -88,55 +90,72 @@ func (c *Comparison) joinSinks() {
 // of its place, which says nothing when one was put before it.
 func (c *Comparison) joinRoutes() {
 	now, then := c.sides[running].table, c.sides[proposed].table
-	taken := make([]bool, len(now.routes))
-	partner := make([]int, len(then.routes))
-	for i := range partner {
-		partner[i] = none
-	}
-	for _, same := range []func(a, b *route) bool{
-		func(a, b *route) bool { return a.name == b.name && now.says(a) == then.says(b) },
-		func(a, b *route) bool { return now.says(a) == then.says(b) },
-		func(a, b *route) bool { return a.name == b.name },
-	} {
-		for i := range then.routes {
-			for j := range now.routes {
-				if partner[i] == none && !taken[j] && same(&now.routes[j], &then.routes[i]) {
-					partner[i], taken[j] = j, true
-				}
-			}
-		}
-	}
+	partner := partners(now, then)
 	c.sides[running].route = make([]int, len(now.routes))
+	joined := make([]bool, len(now.routes))
 	for i := range then.routes {
-		r := jointRoute{numbers: [sides]int{partner[i], i}}
+		r := jointRoute{number: i, numbers: [sides]int{partner[i], i}}
 		r.names[proposed] = then.routes[i].name
 		if j := partner[i]; j != none {
-			r.names[running] = now.routes[j].name
+			r.names[running], joined[j] = now.routes[j].name, true
 			c.sides[running].route[j] = len(c.routes)
 		}
 		c.sides[proposed].route = append(c.sides[proposed].route, len(c.routes))
 		c.routes = append(c.routes, r)
 	}
 	for j := range now.routes {
-		if !taken[j] {
+		if !joined[j] {
 			c.sides[running].route[j] = len(c.routes)
-			c.routes = append(c.routes, jointRoute{numbers: [sides]int{j, none}, names: [sides]string{now.routes[j].name, ""}})
+			c.routes = append(c.routes, jointRoute{number: len(c.routes), numbers: [sides]int{j, none}, names: [sides]string{now.routes[j].name, ""}})
 		}
 	}
-	c.routes = append(c.routes, jointRoute{names: [sides]string{unmatchedName, unmatchedName}, numbers: [sides]int{none, none}})
+	c.routes = append(c.routes, jointRoute{
+		number: len(c.routes), names: [sides]string{unmatchedName, unmatchedName}, numbers: [sides]int{none, none},
+	})
+}
+
+// partners returns for each new route the running one that it is, or none.
+func partners(now, then *Table) []int {
+	says, saysNow := then.says(), now.says()
+	partner := slices.Repeat([]int{none}, len(then.routes))
+	taken := make([]bool, len(now.routes))
+	for _, key := range []func(name, says string) string{
+		func(name, says string) string { return name + "\n" + says },
+		func(_, says string) string { return says },
+		func(name, _ string) string { return name },
+	} {
+		free := map[string][]int{} // running routes that are no partner yet, in order
+		for j := range now.routes {
+			if k := key(now.routes[j].name, saysNow[j]); !taken[j] {
+				free[k] = append(free[k], j)
+			}
+		}
+		for i := range then.routes {
+			k := key(then.routes[i].name, says[i])
+			if list := free[k]; partner[i] == none && len(list) > 0 {
+				partner[i], taken[list[0]] = list[0], true
+				free[k] = list[1:]
+			}
+		}
+	}
+	return partner
 }
 
 // unmatchedName stands for what no route matches.
 const unmatchedName = "default"
 
-// says is what a route says but for its name.
-func (t *Table) says(r *route) string {
-	var b strings.Builder
-	for _, p := range r.patterns {
-		b.WriteString(p.text + "\n")
+// says is what each route says but for its name.
+func (t *Table) says() []string {
+	out := make([]string, len(t.routes))
+	for i, r := range t.routes {
+		var b strings.Builder
+		for _, p := range r.patterns {
+			b.WriteString(p.text + "\n")
+		}
+		b.WriteString("\n" + strings.Join(t.names(r.sinks), "\n") + "\n" + r.whenID + r.transformID)
+		out[i] = b.String()
 	}
-	b.WriteString("\n" + strings.Join(t.names(r.sinks), "\n") + "\n" + r.whenID + r.transformID)
-	return b.String()
+	return out
 }
 
 // joinExpressions numbers the expressions. Of those that are in both tables it
@@ -174,7 +193,7 @@ type plan struct {
 	routes     [sides][]int32 // that match, in order
 	conditions []int          // to be asked
 	sinks      []sinkPlan     // that may get it
-	joint      []int          // routes that match in either table, without the last
+	joint      []jointRoute   // routes that match in either table, by their numbers there
 }
 
 // sinkPlan is what may bring an event to a sink.
@@ -184,22 +203,68 @@ type sinkPlan struct {
 	fallback [sides]bool
 }
 
+// mostPlanned bounds the plans that are remembered, in numbers that they hold.
+// A stream of made-up subjects must not grow memory.
+const mostPlanned = 8 << 20
+
+// plans remembers plans by subject. The zero plans is ready.
+type plans struct {
+	mu   sync.RWMutex
+	kept map[string]*plan
+	size int
+}
+
 // plan returns the plan of a subject, from memory where it can. It leaves that
 // of the tables alone: old events must not fill the running one's.
-func (c *Comparison) plan(subject string) *plan { return c.plans.get(subject, c.makePlan) }
+func (c *Comparison) plan(subject string) *plan {
+	c.plans.mu.RLock()
+	p := c.plans.kept[subject]
+	c.plans.mu.RUnlock()
+	if p != nil {
+		return p
+	}
+	p = c.makePlan(subject)
+	c.plans.mu.Lock()
+	defer c.plans.mu.Unlock()
+	if size := p.size(); c.plans.size+size <= mostPlanned {
+		if c.plans.kept == nil {
+			c.plans.kept = map[string]*plan{}
+		}
+		c.plans.size += size
+		c.plans.kept[strings.Clone(subject)] = p
+	}
+	return p
+}
+
+// size is about how many numbers the plan holds.
+func (p *plan) size() int {
+	const itself = 64
+	n := itself + len(p.routes[running]) + len(p.routes[proposed]) + len(p.conditions) + 8*len(p.joint)
+	for _, sp := range p.sinks {
+		n += itself/4 + len(sp.routes[running]) + len(sp.routes[proposed])
+	}
+	return n
+}
 
 func (c *Comparison) makePlan(subject string) *plan {
 	p := &plan{}
+	asked, at := map[int]bool{}, map[int]int{}
 	for s := range c.sides {
 		side := &c.sides[s]
 		p.routes[s] = side.table.compute(subject).routes
 		for _, r := range p.routes[s] {
-			if when := side.when[r]; when != none && !slices.Contains(p.conditions, when) {
+			if when := side.when[r]; when != none && !asked[when] {
+				asked[when] = true
 				p.conditions = append(p.conditions, when)
 			}
-			if n := side.route[r]; !slices.Contains(p.joint, n) {
-				p.joint = append(p.joint, n)
+			n := side.route[r]
+			i, there := at[n]
+			if !there {
+				i = len(p.joint)
+				at[n] = i
+				p.joint = append(p.joint, jointRoute{number: n, numbers: [sides]int{none, none}})
 			}
+			p.joint[i].numbers[s] = int(r)
 		}
 	}
 	for i := range c.sinks {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -63,8 +62,8 @@ func (m *Comparer) Look(e *event.Event, now time.Time) {
 	for i := range m.plan.sinks {
 		m.lookAtSink(&m.plan.sinks[i])
 	}
-	for _, n := range m.plan.joint {
-		m.lookAtRoute(n)
+	for i := range m.plan.joint {
+		m.lookAtRoute(&m.plan.joint[i])
 	}
 	m.lookAtUnmatched()
 }
@@ -251,15 +250,15 @@ func (m *Comparer) same(a, b *fate) bool {
 }
 
 // lookAtRoute counts whether a route matches, and what its transform makes.
-func (m *Comparer) lookAtRoute(n int) {
+func (m *Comparer) lookAtRoute(joint *jointRoute) {
 	var fates [sides]fate
 	var transforms [sides]int
-	for s, r := range m.c.routes[n].numbers {
-		if r == none || !slices.Contains(m.plan.routes[s], int32(r)) {
+	for s, r := range joint.numbers {
+		if r == none {
 			continue
 		}
 		a := m.answer(s, int32(r))
-		fates[s] = fate{gets: a.matched, err: a.err, body: m.event.Body, route: n}
+		fates[s] = fate{gets: a.matched, err: a.err, body: m.event.Body, route: joint.number}
 		transforms[s] = m.c.sides[s].transform[r]
 	}
 	now, then := &fates[running], &fates[proposed]
@@ -278,7 +277,7 @@ func (m *Comparer) lookAtRoute(n int) {
 		}
 		change = m.change(now, then)
 	}
-	m.count(m.tally.routes, cellKey{route: n}, change, now, then)
+	m.count(m.tally.routes, cellKey{route: joint.number}, change, now, then)
 }
 
 // lookAtUnmatched counts what no route matches.

@@ -16,6 +16,7 @@ import (
 // The bounds of a comparison of rules.
 const (
 	maxRules     = 4 << 20 // bytes, of the request
+	mostRoutes   = 5_000
 	mostExamples = 100
 	diffTimeout  = time.Hour
 	// tellEvery is how often progress is told, tellSoFar what was found.
@@ -134,6 +135,8 @@ func (s *Server) diffQuery(c echo.Context) (DiffQuery, error) {
 	switch {
 	case q.Examples < 0 || q.Examples > mostExamples:
 		return q, bad("", "examples must be 0 to %d, got %d", mostExamples, q.Examples)
+	case len(q.Rules.Routes) > mostRoutes:
+		return q, bad("", "at most %d routes, got %d", mostRoutes, len(q.Rules.Routes))
 	case len(q.Match) > mostIDs:
 		return q, bad("", "at most %d patterns", mostIDs)
 	}
