@@ -347,6 +347,9 @@ func TestComparisonAgreesWithTables(t *testing.T) {
 			for _, s := range d.Sinks {
 				for _, by := range s.Routes {
 					got[s.Name] = byRoute(changeText(by.Counts), by.Name)
+					if by.Counts.Error > 0 {
+						got[s.Name] += ": " + by.Examples[0].Error
+					}
 				}
 			}
 			if diff := cmp.Diff(expectedChanges(t, tables, e), got); diff != "" {
@@ -439,6 +442,9 @@ func expectedChanges(t *testing.T, tables [sides]*Table, e *event.Event) map[str
 			route = unmatchedName
 		}
 		want[name] = byRoute(expected(gotNow, now.Err, now.Event.Body, gotThen, then.Err, then.Event.Body), route)
+		if then.Err != nil && now.Err == nil {
+			want[name] += ": " + then.Err.Error()
+		}
 	}
 	return want
 }
