@@ -101,7 +101,7 @@ func (t *tally) difference() delivery.Difference {
 func (t *tally) route(n int, c *cell) delivery.RouteDifference {
 	r := t.c.routes[n]
 	d := delivery.RouteDifference{Name: r.names[proposed], NameNow: r.names[running]}
-	if n < len(t.c.routes)-1 {
+	if d.Default = n == len(t.c.routes)-1; !d.Default {
 		d.Standing = standing(r.numbers)
 	}
 	if d.Name == "" {

@@ -47,7 +47,7 @@ func covered(r delivery.RouteDifference, sinks []delivery.SinkDifference) bool {
 	told := uint64(0)
 	for _, s := range sinks {
 		for _, by := range s.Routes {
-			if by.Name == r.Name {
+			if by.Name == r.Name && by.Default == r.Default {
 				told = max(told, by.Counts.Error)
 			}
 		}
@@ -150,11 +150,11 @@ func (p *diffPage) addRoutes(routes []delivery.RouteDifference) {
 		switch {
 		case r.Counts.Any() || r.Standing != "":
 			name := routeTitle(r)
-			if r.Name == unmatchedRoute {
+			if r.Default {
 				name = "no route (default)"
 			}
 			p.routes = append(p.routes, p.row(name, r.Counts))
-		case r.Name != unmatchedRoute:
+		case !r.Default:
 			same++
 		}
 	}
@@ -164,9 +164,6 @@ func (p *diffPage) addRoutes(routes []delivery.RouteDifference) {
 		p.summary = append(p.summary, count(same, "other route")+" would match the same")
 	}
 }
-
-// unmatchedRoute is the name under which the answer tells of what no route matches.
-const unmatchedRoute = "default"
 
 func routeTitle(r delivery.RouteDifference) string {
 	name := printable(r.Name)

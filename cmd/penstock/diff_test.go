@@ -24,7 +24,7 @@ func partOf(events uint64, lost uint64) delivery.Difference {
 		Sinks: []delivery.SinkDifference{{Name: "crm", Kind: "log", Counts: counts, Routes: []delivery.RouteDifference{
 			{Name: "paid", Counts: counts, Examples: []delivery.ChangeExample{{Change: "lose", Seq: 1, ID: "e\x1b[2J", Subject: "orders.paid"}}},
 		}}},
-		Routes: []delivery.RouteDifference{{Name: "paid", Counts: counts}, {Name: "default"}},
+		Routes: []delivery.RouteDifference{{Name: "paid", Counts: counts}, {Name: "default", Default: true}},
 	}
 }
 
@@ -147,7 +147,7 @@ func TestDiffPage(t *testing.T) {
 				{Change: "error", ID: "e1", Subject: "orders.paid", Place: "new.yaml:3:9", Error: "when: data.vip: there is no vip"},
 				{Change: "error", ID: "e2", Subject: "orders.paid", Place: "new.yaml:3:9", Error: "when: data.vip: there is no vip"},
 			}},
-			{Name: "default", Counts: delivery.ChangeCounts{Lose: 1}},
+			{Name: "default", Default: true, Counts: delivery.ChangeCounts{Lose: 1}},
 		},
 	}
 	want := `rules aaaa (running) and bbbb (new.yaml)

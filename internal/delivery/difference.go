@@ -81,8 +81,7 @@ type Difference struct {
 	// Sinks are those of the new rules in their order, then those that are only
 	// in the running ones.
 	Sinks []SinkDifference `json:"sinks"`
-	// Routes are in the same order; the last is "default", which stands for
-	// what no route matches.
+	// Routes are in the same order; the last stands for what no route matches.
 	Routes []RouteDifference `json:"routes"`
 }
 
@@ -109,6 +108,8 @@ type SinkDifference struct {
 // RouteDifference is what would change for a route, or for a sink by a route.
 type RouteDifference struct {
 	Name string `json:"name"`
+	// Default: it stands for what no route matches, and is called default.
+	Default bool `json:"default,omitempty"`
 	// NameNow is the route's name in the running rules when it is another.
 	NameNow  string          `json:"name_now,omitempty"`
 	Standing string          `json:"standing,omitempty"`
