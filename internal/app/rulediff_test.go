@@ -129,7 +129,7 @@ func TestRuleDiff(t *testing.T) {
 func TestRuleDiffStops(t *testing.T) {
 	t.Parallel()
 	a := opened(t, t.TempDir(), diffNow)
-	fill(t, a, 20_000)
+	fill(t, a, 6_000)
 	ctx, cancel := context.WithCancel(t.Context())
 	var last delivery.Difference
 	diffs := ruleDiffs{app: a, catalog: clickfunnels.NewCatalog()}
@@ -139,7 +139,7 @@ func TestRuleDiffStops(t *testing.T) {
 			cancel()
 		}
 	})
-	if err != nil || !d.Partial || d.Events == 0 || d.Events >= 20_000 || d.Selected != 20_000 {
+	if err != nil || !d.Partial || d.Events == 0 || d.Events >= 6_000 || d.Selected != 6_000 {
 		t.Errorf("stopped: %d of %d events, partial %t, %v; want some", d.Events, d.Selected, d.Partial, err)
 	}
 	if !last.Partial || last.Events == 0 || last.Events > d.Events {
