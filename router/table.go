@@ -43,6 +43,8 @@ type route struct {
 	sinks     []int
 	when      *rules.Condition // nil: always true
 	transform *rules.Transform // nil: the body as it is
+	// What says whether expressions of two tables are the same; see identity.
+	whenID, transformID string
 }
 
 // outlook is what a subject alone decides.
@@ -142,6 +144,7 @@ func (t *Table) addExpressions(r *route, c config.Route) (mistakes config.Mistak
 	var wrong config.Mistakes
 	r.when, mistakes = t.language.Condition(c.When)
 	r.transform, wrong = t.language.Transform(c.Transform)
+	r.whenID, r.transformID = identity(c.When), identity(c.Transform)
 	return append(mistakes, wrong...)
 }
 

@@ -59,6 +59,13 @@ func hashExpressions(h hash.Hash, kind string, n config.Node) {
 	}
 }
 
+// identity is the same for expressions that do the same, variables filled in.
+func identity(n config.Node) string {
+	h := sha256.New()
+	hashExpressions(h, fmt.Sprint(n.Unresolved()), n)
+	return string(h.Sum(nil))
+}
+
 // hashWords quotes each word, so that no two lists look the same.
 func hashWords(h hash.Hash, words ...string) {
 	fmt.Fprintf(h, "%q\n", words) // a hash never fails to write

@@ -68,6 +68,9 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 // errReported ends a command whose failure has been printed already.
 var errReported = errors.New("reported")
 
+// errTrouble is errReported for a command whose code 1 means something else.
+var errTrouble = errors.New("reported trouble")
+
 // report prints what went wrong and returns the exit code for it.
 func (p process) report(err error) int {
 	var mistakes config.Mistakes
@@ -77,6 +80,8 @@ func (p process) report(err error) int {
 		return exitOK
 	case errors.Is(err, errReported), errors.Is(err, syscall.EPIPE): // nobody reads any more
 		return exitFailure
+	case errors.Is(err, errTrouble):
+		return exitUsage
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(p.stderr, "penstock: interrupted")
 		return exitCut

@@ -49,6 +49,13 @@ func TestWrongUsage(t *testing.T) {
 		"a replay to nobody":           {"replay --since 1h", exitUsage, "name the sink that gets the events: --sink NAME"},
 		"a job and a selection":        {"replay --job x --sink crm", exitUsage, "--job and --abort name a job that exists"},
 		"numbers and a rate":           {"dead retry 1 --rate 5/s", exitUsage, "give either numbers or --all"},
+		"a finding that is none":       {"diff -c x.yaml --fail-on lost", exitUsage, `--fail-on: "lost" is none of gain, lose, transform, error`},
+		"a form that is none":          {"diff -c x.yaml --format html", exitUsage, `--format "html" is not known; use text, json or markdown`},
+		"two forms":                    {"diff -c x.yaml --json --format markdown", exitUsage, "--json and --format markdown contradict each other; keep one"},
+		"fewer examples than none":     {"diff -c x.yaml --examples -1", exitUsage, "--examples must be 0 to 100, got -1"},
+		"fewer events than none":       {"diff -c x.yaml --limit -1", exitUsage, "--limit must be at least 0, got -1"},
+		"no rules to try":              {"diff", exitUsage, "no file is named, and there is no penstock.yaml here; name the new rules with -c FILE"},
+		"rules that are not there":     {"diff -c none.yaml", exitUsage, "none.yaml: cannot be read: no such file or directory"},
 		"a file that is not there":     {"dead ls -c none.yaml", exitFailure, "none.yaml: cannot be read: no such file or directory"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -35,7 +35,7 @@ func (a *App) buildAdmin(catalog *clickfunnels.Catalog) error {
 	a.console, err = console.New(console.Options{
 		Addr: a.config.Server.Admin, Token: a.config.Server.AdminToken, Dead: a.broker,
 		Sinks: a.sinkStatus, Status: a.status, Outstanding: a.bypassing, Replays: a.replays,
-		Rejected: rejectedStore{a.broker, a}, Control: sinkControl{a.broker, a}, Events: &history{app: a},
+		Rejected: rejectedStore{a.broker, a}, Control: sinkControl{a.broker, a}, Events: &history{app: a}, Rules: ruleDiffs{a, catalog},
 		Metrics: a.telemetry.Handler(), Logger: a.log.With("part", "console"),
 	})
 	return err

@@ -56,7 +56,7 @@ func (b *Broker) scan(ctx context.Context, stream string, from start, each func(
 		return nil
 	}
 	for next, more := uint64(1), true; more; {
-		if next, more, err = scanPulled(ctx, c, next, from.upTo, each); err != nil {
+		if next, more, err = scanPulled(ctx, c, scanPull, next, from.upTo, each); err != nil {
 			return fmt.Errorf("read stream %s: %w", stream, err)
 		}
 	}
@@ -76,13 +76,13 @@ func (from start) consumer() jetstream.ConsumerConfig {
 	return cfg
 }
 
-// scanPulled makes one pull, of which next is the first message by the
+// scanPulled makes a pull of so many messages, of which next is the first message by the
 // consumer's own count. more reports that the scan is not over.
-func scanPulled(ctx context.Context, c jetstream.Consumer, next, upTo uint64, each func(jetstream.Msg, *jetstream.MsgMetadata) bool) (after uint64, more bool, err error) {
+func scanPulled(ctx context.Context, c jetstream.Consumer, pull int, next, upTo uint64, each func(jetstream.Msg, *jetstream.MsgMetadata) bool) (after uint64, more bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return next, false, err
 	}
-	batch, err := c.FetchNoWait(scanPull)
+	batch, err := c.FetchNoWait(pull)
 	if err != nil {
 		return next, false, err
 	}

@@ -62,6 +62,8 @@ type Options struct {
 	Dead  DeadLetters
 	// Events tells of events; nil: their addresses do not exist.
 	Events Events
+	// Rules tries rules on stored events; nil: nothing is under /api/v1/rules.
+	Rules Rules
 	// Sinks and Status answer within a few seconds and may be called concurrently.
 	Sinks  func(context.Context) ([]SinkStatus, error)
 	Status func(context.Context) (Status, error)
@@ -109,8 +111,10 @@ type Server struct {
 	bulk     chan struct{} // only one bulk request runs at a time
 	// searching: only one search runs at a time.
 	searching chan struct{}
-	refusals  seldom
-	fresh     httpconn.Fresh
+	// diffing: only one comparison of rules runs at a time.
+	diffing  chan struct{}
+	refusals seldom
+	fresh    httpconn.Fresh
 
 	// stopping ends bulk requests at their next step, lifetime every request.
 	stopping chan struct{}
@@ -130,6 +134,7 @@ func New(o Options) (*Server, error) {
 	s := &Server{
 		o: o, log: o.Logger, guard: newGuard(o.Addr, o.Token),
 		slots: make(chan struct{}, o.MaxConcurrent), bulk: make(chan struct{}, 1), searching: make(chan struct{}, 1),
+		diffing:  make(chan struct{}, 1),
 		stopping: make(chan struct{}),
 	}
 	s.lifetime, s.cut = context.WithCancel(context.Background())

@@ -231,7 +231,7 @@ func (s *Server) searchEvents(c echo.Context) error {
 // lines writes JSON lines, each sent at once, for as long as it takes.
 type lines struct{ w *echo.Response }
 
-func (l *lines) write(line SearchLine) {
+func (l *lines) write(line any) {
 	if !l.w.Committed {
 		l.w.Header().Set(echo.HeaderContentType, "application/x-ndjson")
 		l.w.WriteHeader(http.StatusOK)

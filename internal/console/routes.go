@@ -64,6 +64,7 @@ func (s *Server) newRoutes() *echo.Echo {
 		api.POST("/sinks/:name/prune", s.change(s.pruneSink))
 	}
 	s.addReplays(api)
+	s.ruleRoutes(api)
 	return e
 }
 
@@ -134,6 +135,7 @@ func try(ctx context.Context, c echo.Context, h handler) (answer any, err error)
 func asRefusal(err error) *refusal {
 	var no *refusal
 	var pattern *PatternError
+	var rules *RulesError
 	switch {
 	case errors.As(err, &no):
 		return no
@@ -147,6 +149,8 @@ func asRefusal(err error) *refusal {
 		return refuse(http.StatusConflict, oneLine(err.Error()), "remove it from the configuration and restart first")
 	case errors.Is(err, delivery.ErrNoEvent):
 		return noEvent(err)
+	case errors.As(err, &rules):
+		return refuse(http.StatusBadRequest, oneLine(rules.What), rules.Hint)
 	case errors.As(err, &pattern):
 		return refuse(http.StatusBadRequest, oneLine(err.Error()), "write a subject such as orders.invoice.paid, with * for one token and > for the rest")
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
@@ -162,7 +166,7 @@ func asRefusal(err error) *refusal {
 func (s *Server) unrouted(err error) *refusal {
 	switch {
 	case errors.Is(err, echo.ErrNotFound):
-		return refuse(http.StatusNotFound, "there is nothing at this address", "the API is under /api/v1: status, sinks, events, dead, rejected, replays")
+		return refuse(http.StatusNotFound, "there is nothing at this address", "the API is under /api/v1: status, sinks, events, dead, rejected, replays, rules")
 	case errors.Is(err, echo.ErrMethodNotAllowed):
 		return refuse(http.StatusMethodNotAllowed, "this address does not take that method", "read with GET, change with POST")
 	}

@@ -42,7 +42,7 @@ func (l *Language) compile(n config.Node, name string) (*expression, config.Mist
 		return nil, config.Mistakes{n.ErrorAt(0, cut(err.Error(), 200), "")}
 	}
 	return &expression{
-		language: l, checked: checked, program: program, loops: loops(checked.NativeRep().Expr()), shown: n.Raw(), name: name, filled: filled,
+		language: l, checked: checked, program: program, loops: loops(checked.NativeRep().Expr()), shown: n.Raw(), name: name, filled: filled, pos: n.Pos(),
 	}, nil
 }
 

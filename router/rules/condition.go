@@ -23,6 +23,7 @@ type expression struct {
 	loops    bool
 	shown    string // as written, variables not filled in
 	name     string // when, transform.total
+	pos      config.Pos
 	// unset: a variable in it has no value, so that it is not compiled.
 	unset bool
 	// filled: variables were filled in, so that nothing of it may be shown.
@@ -54,7 +55,7 @@ func (l *Language) Condition(n config.Node) (*Condition, config.Mistakes) {
 
 // unset stands for an expression with a variable that has no value.
 func unset(n config.Node, name string) *expression {
-	return &expression{shown: n.Raw(), name: name, unset: true}
+	return &expression{shown: n.Raw(), name: name, pos: n.Pos(), unset: true}
 }
 
 // example is a condition that a value of the type may be part of.
@@ -97,7 +98,7 @@ func (e *expression) eval(ctx context.Context, in *Input) (out ref.Val, err erro
 		return nil, e.fail(in.err.Error())
 	}
 	if ctx.Err() != nil {
-		return nil, &Error{text: e.name + ": interrupted", cause: ctx.Err()}
+		return nil, &Error{text: e.name + ": interrupted", pos: e.pos, cause: ctx.Err()}
 	}
 	if e.filled { // CEL quotes what it was given
 		return nil, e.fail("cannot be evaluated for this event")
@@ -108,16 +109,20 @@ func (e *expression) eval(ctx context.Context, in *Input) (out ref.Val, err erro
 // Error is an expression that could not be evaluated for an event.
 type Error struct {
 	text  string
+	pos   config.Pos
 	cause error
 }
 
 func (e *Error) Error() string { return e.text }
 
+// Pos is where the expression stands in the file.
+func (e *Error) Pos() config.Pos { return e.pos }
+
 // Unwrap returns why an evaluation was interrupted, if it was.
 func (e *Error) Unwrap() error { return e.cause }
 
 func (e *expression) fail(why string) error {
-	return &Error{text: fmt.Sprintf("%s: %s: %s", e.name, e.excerpt(), why)}
+	return &Error{text: fmt.Sprintf("%s: %s: %s", e.name, e.excerpt(), why), pos: e.pos}
 }
 
 // excerpt is the expression for a message.

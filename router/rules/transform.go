@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 
 	"cel.dev/cel-go/common/types"
 
@@ -20,6 +21,8 @@ type Transform struct{ root part }
 type part interface {
 	// write appends the value. absent: it is an optional without a value.
 	write(ctx context.Context, in *Input, out *bytes.Buffer) (absent bool, err error)
+	// secret reports that variables of the file were filled in.
+	secret() bool
 }
 
 // Transform compiles a transform: an expression, or mappings and lists of
@@ -76,6 +79,18 @@ func (t *Transform) Apply(ctx context.Context, in *Input) ([]byte, error) {
 	}
 	return out.Bytes(), nil
 }
+
+// Secret reports that variables of the file were filled in, so that the bodies
+// it makes may hold what must not be shown.
+func (t *Transform) Secret() bool { return t.root.secret() }
+
+func (o object) secret() bool {
+	return slices.ContainsFunc(o, func(m member) bool { return m.value.secret() })
+}
+
+func (a array) secret() bool { return slices.ContainsFunc(a, part.secret) }
+
+func (l leaf) secret() bool { return l.filled }
 
 // object is a mapping of the file.
 type object []member
