@@ -116,6 +116,29 @@ func TestOldestUndeliveredCountsRetries(t *testing.T) {
 	}
 }
 
+// Retries that have come due while their sink is held wait on another subject;
+// a restart must not make them young.
+func TestOldestUndeliveredCountsRetriesThatAreDue(t *testing.T) {
+	t.Parallel()
+	r := newReceiver(t, func(int, got) int { return http.StatusInternalServerError })
+	dir := t.TempDir()
+	yaml := "sinks: {crm: {kind: http, url: " + r.URL + ", retry: {initial: 1s, jitter: 0}, hold: {failures: 1, probe: 1h, probe_max: 1h}}}\nroutes: [{match: [\">\"], to: [crm]}]\n"
+	p := run(t, dir, yaml)
+	accepted(t, p.url(), body("first", "order.created"))
+	due := func(p *process) {
+		eventually(t, "the retry is due", func() bool {
+			v, _ := gauge(t, metrics(t, p), `penstock_sink_oldest_undelivered_age_seconds{sink="crm"}`)
+			return v > 2
+		})
+	}
+	due(p)
+	if _, err := p.client().SinkPause(t.Context(), "crm", 0); err != nil {
+		t.Fatal(err)
+	}
+	p.stop()
+	due(run(t, dir, yaml))
+}
+
 func TestPhasesAreMeasured(t *testing.T) {
 	t.Parallel()
 	r := newReceiver(t, func(n int, _ got) int {
@@ -256,5 +279,41 @@ func TestSnapshotIsShared(t *testing.T) {
 	wg.Wait()
 	if again := p.snapshots.made; !again.Equal(made) && again.Sub(made) < snapshotLasts {
 		t.Errorf("made again after %s, want %s at least", again.Sub(made), snapshotLasts)
+	}
+}
+
+// BenchmarkSurvey is what reading the metrics costs every two seconds at most,
+// with ten sinks of which events wait for half.
+func BenchmarkSurvey(b *testing.B) {
+	const sinks = 10
+	yaml := "sinks:\n"
+	for i := range sinks {
+		yaml += fmt.Sprintf("  s%d: {kind: http, url: \"http://127.0.0.1:9\", hold: {failures: %d}}\n", i, i%2)
+	}
+	yaml += "routes:\n"
+	for i := range sinks {
+		yaml += fmt.Sprintf("- {match: [\">\"], to: [s%d]}\n", i)
+	}
+	c, ms := Parse("bench.yaml", []byte(fullYAML(b.TempDir(), yaml)), LoadOptions{})
+	if fatal := ms.Fatal(); len(fatal) > 0 {
+		b.Fatal(fatal)
+	}
+	a, err := New(c, Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := a.Open(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	defer a.Close()
+	for i := range 100 {
+		body := body(fmt.Sprint(i), "order.created")
+		if _, err := a.broker.Publish(b.Context(), a.sources["clickfunnels"].Decode(nil, body, time.Now())); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		a.survey()
 	}
 }

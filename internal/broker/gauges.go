@@ -9,7 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// ErrNoView: this process takes events in and may not look at the streams.
+// ErrNoView says that this process takes events in and may not look at the streams.
 var ErrNoView = errors.New("a process that is ingress alone does not see the streams")
 
 // StreamStats is how one of our streams stands.
@@ -64,26 +64,57 @@ func (b *Broker) Retries(sink string) (n, bytes int64, fill float64) {
 }
 
 // oldestRetry is when the oldest event came in that waits for a retry of the
-// sink. Of those that waited when this process began only the sequence is
-// known: the oldest of them is looked up, once. When its event is gone, it is
-// at least as old as the first that is kept.
+// sink, as far as this process knows: of those that were due already when it
+// began, only the first is looked at.
 func (b *Broker) oldestRetry(ctx context.Context, events jetstream.Stream, sink string) time.Time {
 	l := b.ledger(sink)
 	oldest, seq := l.oldest()
-	if seq == 0 {
-		return oldest
+	if seq != 0 {
+		oldest = earlier(oldest, b.learnRetry(ctx, events, l, seq))
 	}
+	if l.anyInherited() {
+		oldest = earlier(oldest, b.firstDue(ctx, sink))
+	}
+	return oldest
+}
+
+// learnRetry looks up when an event came in of which only the sequence is
+// known. When it is gone, it is at least as old as the first that is kept.
+func (b *Broker) learnRetry(ctx context.Context, events jetstream.Stream, l *retryLedger, seq uint64) time.Time {
 	came := events.CachedInfo().State.FirstTime
 	m, err := events.GetMsg(ctx, seq)
 	switch {
 	case err == nil:
 		came = m.Time
 	case !errors.Is(err, jetstream.ErrMsgNotFound):
-		return oldest // asked again next time
+		return time.Time{} // asked again next time
 	}
 	l.learn(seq, came)
-	if oldest.IsZero() || came.Before(oldest) {
-		return came
+	return came
+}
+
+// firstDue is when the event of the first retry came in that is due, zero when
+// there is none.
+func (b *Broker) firstDue(ctx context.Context, sink string) time.Time {
+	s, err := b.admin.js.Stream(ctx, retryStream)
+	if err != nil {
+		return time.Time{}
 	}
-	return oldest
+	m, err := s.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(retryDuePrefix+sink))
+	if err != nil {
+		return time.Time{}
+	}
+	a, ok := decodeDelivery(m.Header, nil)
+	if !ok || a.Origin != "" {
+		return time.Time{}
+	}
+	return a.Event.Received
+}
+
+// earlier is the earlier of two times, of which zero is none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }

@@ -73,6 +73,7 @@ func TestLedgerKnowsTheOldest(t *testing.T) {
 			done(l, 4, "replay/x")
 		}, at(4), 0},
 		"what was there before": {func(l *retryLedger) { l.begin(tally{}, tally{}, tally{}, 0, []uint64{7, 5}); l.scheduled(of(9, "")) }, at(9), 5},
+		"what is known is kept": {func(l *retryLedger) { l.scheduled(of(5, "")); l.begin(tally{}, tally{}, tally{}, 0, []uint64{5}) }, at(5), 0},
 		"and was looked up": {func(l *retryLedger) {
 			l.begin(tally{}, tally{}, tally{}, 0, []uint64{5})
 			l.learn(5, at(1))

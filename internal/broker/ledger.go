@@ -57,10 +57,11 @@ func (l *retryLedger) begin(routed, bypass, inherited tally, through uint64, wai
 	defer l.mu.Unlock()
 	l.counted = true
 	l.routed, l.bypass, l.inherited, l.through = routed, bypass, inherited, through
-	l.came = make(map[uint64]time.Time, len(waiting))
+	came := make(map[uint64]time.Time, len(waiting))
 	for _, seq := range waiting {
-		l.came[seq] = time.Time{}
+		came[seq] = l.came[seq]
 	}
+	l.came = came
 }
 
 // oldest is when the oldest event came in of those that wait, and the first
@@ -79,6 +80,13 @@ func (l *retryLedger) oldest() (came time.Time, unknown uint64) {
 		}
 	}
 	return came, unknown
+}
+
+// anyInherited reports that some wait that were due when the count began.
+func (l *retryLedger) anyInherited() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.inherited.n > 0
 }
 
 // learn takes in when an event came in, if it still waits.

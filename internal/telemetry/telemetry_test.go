@@ -353,11 +353,14 @@ func TestConcurrentRecording(t *testing.T) {
 }
 
 func TestRecordingDoesNotAllocate(t *testing.T) {
-	tel := open(t, Options{KnownSubjects: []string{"orders.invoice.paid"}})
+	tel := open(t, Options{Sources: []string{"clickfunnels"}, KnownSubjects: []string{"orders.invoice.paid"}})
 	got := testing.AllocsPerRun(1000, func() {
 		tel.Request("clickfunnels", "accepted", time.Millisecond, 1200)
 		tel.Stored("clickfunnels", "orders.invoice.paid", false)
 		tel.Attempt("crm", "", "done", time.Millisecond)
+		tel.Waited("crm", time.Millisecond)
+		tel.Delivered("crm", time.Millisecond)
+		tel.Synced(3, time.Millisecond)
 	})
 	if got > 0 {
 		t.Errorf("recording one event allocates %v times, want 0", got)
@@ -365,7 +368,7 @@ func TestRecordingDoesNotAllocate(t *testing.T) {
 }
 
 func BenchmarkRecord(b *testing.B) {
-	tel, err := New(Options{KnownSubjects: []string{"orders.invoice.paid"}})
+	tel, err := New(Options{Sources: []string{"clickfunnels"}, KnownSubjects: []string{"orders.invoice.paid"}})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -374,5 +377,7 @@ func BenchmarkRecord(b *testing.B) {
 		tel.Request("clickfunnels", "accepted", time.Millisecond, 1200)
 		tel.Stored("clickfunnels", "orders.invoice.paid", false)
 		tel.Attempt("crm", "", "done", time.Millisecond)
+		tel.Waited("crm", time.Millisecond)
+		tel.Delivered("crm", time.Millisecond)
 	}
 }
