@@ -80,6 +80,6 @@ func (t *Telemetry) instruments(o Options) error {
 	t.attempts.init(maxAttempts, attemptKey{other, other, "again"}, newAttemptSeries)
 	t.phases.init(maxSinks, other, newPhaseSeries)
 	m.observe(t, o.Version)
-	t.begin(o)
+	t.Configured(o.Sources, o.Sinks)
 	return errors.Join(m.errs...)
 }

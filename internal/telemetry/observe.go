@@ -19,7 +19,7 @@ func (m *maker) observe(t *Telemetry, version string) {
 
 	last := m.gauge(lastEvent)
 	m.watch(func(o metric.Observer) {
-		for name, at := range t.lastEvents {
+		for name, at := range *t.lastEvents.Load() {
 			o.ObserveFloat64(last, float64(at.Load())/1e3, label(labelSource, name))
 		}
 	}, last)

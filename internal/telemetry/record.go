@@ -72,7 +72,7 @@ func (t *Telemetry) Stored(source, subject string, duplicate bool) {
 		c = t.counters.duplicates
 	}
 	c.Add(context.Background(), 1, s.event...)
-	if at := t.lastEvents[source]; at != nil {
+	if at := t.lastEvent(source); at != nil {
 		at.Store(time.Now().UnixMilli())
 	}
 }

@@ -40,8 +40,7 @@ type Options struct {
 	// KnownSubjects are the values that the label type may have: the subjects
 	// of the catalogue. Everything else is counted as "other".
 	KnownSubjects []string
-	// Sources and Sinks are the names of those that this process serves. Their
-	// series are there from the start, with 0.
+	// Sources and Sinks are Configured's arguments.
 	Sources, Sinks []string
 	// Durability is the configured one.
 	Durability string
@@ -69,8 +68,8 @@ type Telemetry struct {
 	attempts cache[attemptKey, attemptSeries]
 	phases   cache[string, phaseSeries] // by sink
 	// lastEvents are, by source, when its last event was stored, in Unix
-	// milliseconds. The map does not change.
-	lastEvents map[string]*atomic.Int64
+	// milliseconds. The map does not change; Configured makes another.
+	lastEvents atomic.Pointer[map[string]*atomic.Int64]
 }
 
 // New makes every metric. It starts nothing.
@@ -105,8 +104,7 @@ func New(o Options) (*Telemetry, error) {
 	}
 	t := &Telemetry{
 		provider: sdk.NewMeterProvider(options...), push: push, log: o.Logger,
-		known:      make(map[string]string, len(o.KnownSubjects)),
-		lastEvents: make(map[string]*atomic.Int64, len(o.Sources)),
+		known: make(map[string]string, len(o.KnownSubjects)),
 	}
 	for _, s := range o.KnownSubjects {
 		t.known[s] = s

@@ -267,7 +267,7 @@ func TestSeriesAreThereFromTheStart(t *testing.T) {
 func TestLastEventMoves(t *testing.T) {
 	t.Parallel()
 	tel := open(t, Options{Sources: []string{"cf"}})
-	tel.lastEvents["cf"].Store(1000)
+	tel.lastEvent("cf").Store(1000)
 	if got := series(scrape(t, tel)[lastEvent.Name])["source=cf"]; got != 1 {
 		t.Errorf("%s = %v, want 1", lastEvent.Name, got)
 	}
@@ -276,6 +276,21 @@ func TestLastEventMoves(t *testing.T) {
 	tel.Stored("invented", "x", false)
 	if got := series(scrape(t, tel)[lastEvent.Name]); len(got) != 1 || got["source=cf"] < before {
 		t.Errorf("%s = %v, want now, of the one source", lastEvent.Name, got)
+	}
+}
+
+func TestConfiguredAgain(t *testing.T) {
+	t.Parallel()
+	tel := open(t, Options{Sources: []string{"stays", "goes"}})
+	tel.lastEvent("stays").Store(1000)
+	tel.Configured([]string{"stays", "new"}, []string{"crm"})
+	families := scrape(t, tel)
+	last := series(families[lastEvent.Name])
+	if len(last) != 2 || last["source=stays"] != 1 || last["source=new"] < 1e9 {
+		t.Errorf("%s = %v, want the one that stays as it was, and now for the new one", lastEvent.Name, last)
+	}
+	if _, ok := series(families[expiredTotal.Name])["sink=crm"]; !ok {
+		t.Errorf("%s has no series for the new sink", expiredTotal.Name)
 	}
 }
 
