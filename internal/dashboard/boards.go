@@ -34,10 +34,10 @@ func latencies(histogram, selector string) []query {
 func Overview() ([]byte, error) {
 	var l layout
 	l.row("The promise: what was answered 2xx reaches every sink, or is kept")
-	l.stat("Accepted in 24 h", "Webhooks answered 2xx, repeats included.", "short", above{1e18, 1e18}, "",
+	l.stat("Accepted in 24 h", "Webhooks answered 2xx, repeats included.", "short", above{}, "",
 		q(`sum(increase(penstock_requests_total{JOB, outcome=~"accepted|duplicate"}[24h]))`, "accepted"), 4)
 	l.stat("Lost", "Events that outlived the retention before a sink had them, within 24 h. Even those are kept as dead letters for 30 days.", "short",
-		above{1, 1.5}, "never", q(`sum(increase(penstock_events_expired_total{JOB}[24h]))`, "expired"), 4)
+		above{.5, 1}, "never", q(`sum(increase(penstock_events_expired_total{JOB}[24h]))`, "expired"), 4)
 	l.stat("Oldest undelivered", "Age of the oldest event that some sink has not got, waiting retries included.", "s", above{900, 3600}, "none",
 		q(`max(penstock_sink_oldest_undelivered_age_seconds{JOB})`, "oldest"), 4)
 	l.stat("Sinks held", "Sinks that are judged down.", "short", above{1, 2}, "none",

@@ -140,12 +140,15 @@ func (l *layout) row(title string) {
 	l.add(panel{Type: "row", Title: title}, columns, 1)
 }
 
-// above are the values from which a stat is yellow and red; a red of 0 or less
-// is the other way round: below them.
+// above are the values from which a stat is yellow and red, or, when red is the
+// lower of them, below which it is. The zero value has no colours.
 type above struct{ yellow, red float64 }
 
 func (a above) steps() []step {
 	at := func(v float64) *float64 { return &v }
+	if a == (above{}) {
+		return []step{{"blue", nil}}
+	}
 	if a.red < a.yellow {
 		return []step{{"red", nil}, {"yellow", at(a.red)}, {"green", at(a.yellow)}}
 	}

@@ -2,6 +2,7 @@ package promcheck
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"regexp"
 	"slices"
@@ -223,9 +224,17 @@ func TestDashboards(t *testing.T) {
 				Title   string
 				Targets []struct{ Expr, LegendFormat string }
 			}
+			Templating struct {
+				List []struct{ Name, Type, Query string }
+			}
 		}
 		if err := json.Unmarshal(data, &b); err != nil {
 			t.Fatal(err)
+		}
+		for _, v := range b.Templating.List {
+			if v.Type == "query" {
+				k.checkVariable(t, file+", variable "+v.Name, v.Query)
+			}
 		}
 		n := 0
 		for _, p := range b.Panels {
@@ -239,6 +248,18 @@ func TestDashboards(t *testing.T) {
 			t.Errorf("%s asks %d questions, want 15 at least", file, n)
 		}
 	}
+}
+
+var labelValues = regexp.MustCompile(`^label_values\((.+), (\w+)\)$`)
+
+func (k known) checkVariable(t *testing.T, where, query string) {
+	t.Helper()
+	m := labelValues.FindStringSubmatch(query)
+	if m == nil {
+		t.Errorf("%s: %s is no label_values(series, label)", where, query)
+		return
+	}
+	k.check(t, where, variables.Replace(fmt.Sprintf("count by (%s) (%s)", m[2], m[1])))
 }
 
 var legendLabel = regexp.MustCompile(`\{\{(\w+)\}\}`)
