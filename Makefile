@@ -17,7 +17,7 @@ build: ## the program, as dist/penstock
 test: lint ## all checks, all tests, a little fuzzing
 	$(MAKE) --no-print-directory fuzz
 	(go test -json -race -shuffle=on ./... || true; go -C tools test -json ./... || true; \
-		go -C tools/promcheck test -json ./... || true) | $(TOOLS)/testsum
+		go -C tools/promcheck test -json -count=1 ./... || true) | $(TOOLS)/testsum
 
 verify: ## the long form of test: nothing is left out
 	$(MAKE) --no-print-directory fuzz FUZZTIME=60s

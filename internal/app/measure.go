@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -66,6 +67,19 @@ type snapshots struct {
 	mu   sync.Mutex
 	last telemetry.Snapshot
 	made time.Time
+	// failed: the streams did not answer the last time.
+	failed bool
+}
+
+// note says when the streams begin not to answer, and when they do again.
+func (s *snapshots) note(err error, log *slog.Logger) {
+	switch {
+	case err != nil && !s.failed:
+		log.Warn("metrics are incomplete: the event store does not answer", "err", err)
+	case err == nil && s.failed:
+		log.Info("metrics are complete again")
+	}
+	s.failed = err != nil
 }
 
 // snapshot is how things stand, for the metrics: at most snapshotLasts ago.
@@ -81,7 +95,7 @@ func (a *App) snapshot() telemetry.Snapshot {
 	return s.last
 }
 
-// survey looks at everything. When the streams do not answer, what this process
+// survey looks at everything; s.mu is held. When the streams do not answer, what this process
 // knows by itself is still told.
 func (a *App) survey() telemetry.Snapshot {
 	ctx, cancel := context.WithTimeout(context.Background(), snapshotTimeout)
@@ -96,9 +110,12 @@ func (a *App) survey() telemetry.Snapshot {
 	if err == nil {
 		out.Store, err = a.storeSnapshot(ctx, now)
 	}
-	if err != nil && !errors.Is(err, broker.ErrNoView) {
-		a.log.Warn("metrics are incomplete", "err", err)
+	answers := err
+	if errors.Is(err, broker.ErrNoView) {
+		answers = a.broker.Health()
 	}
+	a.snapshots.note(answers, a.log)
+	out.Reachable = answers == nil
 	for _, w := range a.workers() {
 		s := a.sinkSnapshot(ctx, w)
 		if err == nil {

@@ -265,6 +265,25 @@ func get(t *testing.T, url string) (int, string) {
 	return resp.StatusCode, string(page)
 }
 
+// While the store is away the metrics say so, and nothing of what it would tell.
+func TestMetricsWithoutTheStore(t *testing.T) {
+	t.Parallel()
+	nats := natsServer(t, t.TempDir(), -1)
+	r := newReceiver(t, ok)
+	p := run(t, "", "broker: {url: \""+nats.ClientURL()+"\", durability: process, max_bytes: 64MiB}\n"+strings.ReplaceAll(toCRM, "URL", r.URL))
+	p.shows("penstock_store_reachable", func(v float64) bool { return v == 1 })
+	nats.Shutdown()
+	nats.WaitForShutdown()
+	p.shows("penstock_store_reachable", func(v float64) bool { return v == 0 })
+	page := metrics(t, p)
+	if strings.Contains(page, "penstock_stream_bytes{") || strings.Contains(page, "penstock_sink_waiting_events{") {
+		t.Error("the metrics tell how the streams stand, which nobody knows")
+	}
+	if !strings.Contains(page, "penstock_sink_state{") {
+		t.Error("the state of the sink is missing, though the process knows it by itself")
+	}
+}
+
 // However many read the metrics, the streams are asked once in a while.
 func TestSnapshotIsShared(t *testing.T) {
 	t.Parallel()

@@ -42,6 +42,8 @@ func TestPrometheusScenario(t *testing.T) {
 	retries := s.penstock("retries", "sinks: {crm: {kind: http, url: "+failing.URL+", concurrency: 64, retry: {initial: 1h}, hold: {failures: 0}}}\nroutes: [{match: [\">\"], to: [crm]}]\n")
 	fine := s.penstock("well", strings.ReplaceAll(toCRM, "URL", well.URL))
 	gone := s.penstock("gone", strings.ReplaceAll(toCRM, "URL", well.URL))
+	nats := natsServer(t, t.TempDir(), -1)
+	s.penstock("unreachable", "broker: {url: \""+nats.ClientURL()+"\", durability: process, max_bytes: 64MiB}\n"+strings.ReplaceAll(toCRM, "URL", well.URL))
 	s.start()
 	s.scraped() // so that what happens next is an increase
 
@@ -58,6 +60,7 @@ func TestPrometheusScenario(t *testing.T) {
 		func() { sendFor(quiet, 35*time.Second) },
 		func() { manyRetries(retries, 41_000) },
 		func() { tooManyRecords(main) },
+		func() { nats.Shutdown(); nats.WaitForShutdown() },
 	} {
 		causes.Go(cause)
 	}
@@ -67,7 +70,7 @@ func TestPrometheusScenario(t *testing.T) {
 		"PenstockSinkHeld": "held", "PenstockDeliveryLag": "held",
 		"PenstockAcceptErrors": "full", "PenstockStoreFilling": "full", "PenstockStoreFull": "full",
 		"PenstockRetentionLoss": "short", "PenstockEventsExpired": "short",
-		"PenstockSourceSilent": "quiet", "PenstockRetriesNearCap": "retries",
+		"PenstockStoreUnreachable": "unreachable", "PenstockSourceSilent": "quiet", "PenstockRetriesNearCap": "retries",
 	} {
 		s.fires(alert, job)
 	}

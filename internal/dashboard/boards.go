@@ -44,7 +44,7 @@ func Overview() ([]byte, error) {
 		q(`count(sum by (sink) (penstock_sink_state{JOB, state=~"held|probing"}) > 0) or vector(0)`, "held"), 4)
 	l.stat("Dead letters", "Deliveries that were given up and are kept.", "short", above{1, 100}, "none",
 		q(`sum(max by (sink) (penstock_sink_dead_letters{JOB}))`, "dead letters"), 4)
-	l.stat("Instances", "Processes that answer.", "short", above{1, .5}, "", q(`count(penstock_build_info{JOB})`, "instances"), 4)
+	l.stat("Instances", "Processes that answer, and whose event store does.", "short", above{1, .5}, "none", q(`sum(penstock_store_reachable{JOB})`, "instances"), 4)
 
 	l.row("In")
 	l.graph("Webhooks by outcome", "Requests a second, by what became of them.", "reqps",

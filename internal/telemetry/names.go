@@ -191,6 +191,9 @@ var (
 
 // The metrics of the store and the process.
 var (
+	storeReachable = Metric{"penstock_store_reachable", Gauge, "", nil,
+		"1 while the event store answers this process, 0 while it does not; then all that has to be asked of the streams is absent.",
+		"At 0 no webhook is taken in and nothing is delivered."}
 	streamMessages = Metric{"penstock_stream_messages", Gauge, "messages", []string{labelStream},
 		"Messages kept in the stream.", "What the store holds."}
 	streamBytes = Metric{"penstock_stream_bytes", Gauge, "bytes", []string{labelStream},
@@ -225,7 +228,7 @@ func Metrics() []Metric {
 		deliveriesTotal, attemptsTotal, queueWait, attemptSeconds, deliverySeconds, expiredTotal,
 		sinkState, sinkWaiting, sinkOldest, sinkLeft, sinkOutstanding, sinkOutstandingBytes, sinkFill,
 		sinkBypassing, sinkRunning, sinkDead,
-		streamMessages, streamBytes, streamLimit, deadOldest, retentionSeconds, purgedTotal,
+		storeReachable, streamMessages, streamBytes, streamLimit, deadOldest, retentionSeconds, purgedTotal,
 		foreignTotal, recordsDroppedTotal, buildInfo,
 	}
 }

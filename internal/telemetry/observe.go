@@ -45,6 +45,7 @@ type watched struct {
 	state, waiting, oldest, left, outstanding, outstandingLen metric.Float64ObservableGauge
 	fill, bypassing, running, dead                            metric.Float64ObservableGauge
 	messages, streamBytes, limit, deadOldest, retention       metric.Float64ObservableGauge
+	reachable                                                 metric.Float64ObservableGauge
 	foreign, recordsDropped                                   metric.Int64ObservableCounter
 
 	all []metric.Observable
@@ -67,7 +68,7 @@ func newWatched(m *maker) *watched {
 	w.outstanding, w.outstandingLen, w.fill = gauge(sinkOutstanding), gauge(sinkOutstandingBytes), gauge(sinkFill)
 	w.bypassing, w.running, w.dead = gauge(sinkBypassing), gauge(sinkRunning), gauge(sinkDead)
 	w.messages, w.streamBytes, w.limit = gauge(streamMessages), gauge(streamBytes), gauge(streamLimit)
-	w.deadOldest, w.retention = gauge(deadOldest), gauge(retentionSeconds)
+	w.deadOldest, w.retention, w.reachable = gauge(deadOldest), gauge(retentionSeconds), gauge(storeReachable)
 	w.foreign, w.recordsDropped = total(foreignTotal), total(recordsDroppedTotal)
 	return w
 }
@@ -75,6 +76,7 @@ func newWatched(m *maker) *watched {
 func (w *watched) show(o metric.Observer, s Snapshot) {
 	o.ObserveInt64(w.foreign, s.Foreign)
 	o.ObserveInt64(w.recordsDropped, s.RecordsDropped)
+	o.ObserveFloat64(w.reachable, oneIf(s.Reachable))
 	if f := s.InFlight; f != nil {
 		o.ObserveFloat64(w.requests, float64(f.Requests))
 		o.ObserveFloat64(w.bytes, float64(f.Bytes))
@@ -113,11 +115,7 @@ func (w *watched) showSink(o metric.Observer, s SinkSnapshot) {
 	o.ObserveFloat64(w.bypassing, float64(s.Bypassing), name)
 	o.ObserveFloat64(w.running, float64(s.Running), name)
 	for _, state := range states {
-		is := 0.0
-		if state == s.State {
-			is = 1
-		}
-		o.ObserveFloat64(w.state, is, metric.WithAttributes(attribute.String(labelSink, s.Name), attribute.String(labelState, state)))
+		o.ObserveFloat64(w.state, oneIf(state == s.State), metric.WithAttributes(attribute.String(labelSink, s.Name), attribute.String(labelState, state)))
 	}
 	if q := s.Queue; q != nil {
 		o.ObserveFloat64(w.waiting, float64(q.Waiting), name)
@@ -125,6 +123,13 @@ func (w *watched) showSink(o metric.Observer, s SinkSnapshot) {
 		o.ObserveFloat64(w.oldest, q.Oldest.Seconds(), name)
 		o.ObserveFloat64(w.left, q.Left.Seconds(), name)
 	}
+}
+
+func oneIf(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
 }
 
 func label(name, value string) metric.ObserveOption {

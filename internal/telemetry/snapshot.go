@@ -5,6 +5,8 @@ import "time"
 // Snapshot is how things stand at one moment. What is nil is not known: its
 // metrics are absent then, and not 0.
 type Snapshot struct {
+	// Reachable reports that the event store answers.
+	Reachable bool
 	// Sinks are those that this process delivers to.
 	Sinks []SinkSnapshot
 	// Store is how the streams stand; nil in a process that cannot see them,

@@ -92,6 +92,7 @@ func everything(tel *Telemetry) {
 	tel.SetSnapshot(func() Snapshot {
 		skew := -3 * time.Second
 		return Snapshot{
+			Reachable: true,
 			Sinks: []SinkSnapshot{{
 				Name: "crm", State: "held", Outstanding: 3, OutstandingBytes: 300, Fill: .5, Running: 1,
 				Queue: &QueueSnapshot{Waiting: 7, Dead: 2, Oldest: time.Minute, Left: time.Hour},
@@ -213,6 +214,7 @@ func TestRecorded(t *testing.T) {
 				"sink=crm,state=probing": 0, "sink=crm,state=slow-start": 0, "sink=crm,state=throttled": 0},
 		},
 		"the snapshot is shown":        {everything, sinkWaiting, values{"sink=crm": 7}},
+		"the store answers":            {everything, storeReachable, values{"": 1}},
 		"the oldest, in seconds":       {everything, sinkOldest, values{"sink=crm": 60}},
 		"no limit is none":             {everything, streamLimit, values{"stream=events": 1 << 30}},
 		"a skew that is not known":     {everything, clockSkew, values{"source=clickfunnels": -3}},
