@@ -7,7 +7,7 @@ FUZZTIME   ?= 10s
 BENCHFLAGS ?=
 TOOLS      := $(CURDIR)/dist/tools
 
-.PHONY: all build test verify bench fmt lint fuzz generate crash tools
+.PHONY: all build test verify bench fmt lint fuzz generate crash tools alerts prometheus
 
 all: build
 
@@ -16,16 +16,29 @@ build: ## the program, as dist/penstock
 
 test: lint ## all checks, all tests, a little fuzzing
 	$(MAKE) --no-print-directory fuzz
-	(go test -json -race -shuffle=on ./... || true; go -C tools test -json ./... || true) | $(TOOLS)/testsum
+	(go test -json -race -shuffle=on ./... || true; go -C tools test -json ./... || true; \
+		go -C tools/promcheck test -json -count=1 ./... || true) | $(TOOLS)/testsum
 
 verify: ## the long form of test: nothing is left out
 	$(MAKE) --no-print-directory fuzz FUZZTIME=60s
 	go test -run '^$$' -bench . -benchtime 1x ./... >dist/bench-verify.txt
 	$(MAKE) --no-print-directory crash
+	$(MAKE) --no-print-directory alerts
 	$(MAKE) --no-print-directory test
 
 crash: ## kill the process at every step, many times
 	PENSTOCK_LONG=1 go test ./internal/app -run Crash -count=1 -timeout 60m -v
+
+alerts: prometheus ## the alerts, by promtool and by a real Prometheus that watches a real Penstock
+	promtool check rules charts/penstock/files/alerts.yaml
+	promtool test rules internal/telemetry/testdata/alerts_test.yaml
+	go test -tags prometheus ./internal/app -run PrometheusScenario -count=1 -timeout 20m -v
+
+prometheus: # what alerts needs, from Debian
+	@command -v promtool >/dev/null && command -v prometheus >/dev/null && exit 0; \
+	test "$$(id -u)" = 0 && command -v apt-get >/dev/null || \
+		{ echo 'promtool and prometheus are missing: install the package prometheus (apt-get install prometheus)' >&2; exit 1; }; \
+	apt-get install -y --no-install-recommends prometheus
 
 # On a busy machine the fuzzer itself can miss the end of its time and say so as
 # a failure; one that found something names the failing input.
@@ -47,9 +60,11 @@ fmt: ## write all files as they should be
 	go mod tidy
 	go -C tools mod tidy
 	go -C tools/s3server mod tidy
+	go -C tools/promcheck mod tidy
 
 generate: ## write the generated pages anew
 	go test ./internal/clickfunnels -run '^TestEventsPage$$' -update
+	go test ./internal/dashboard -run Generated -update
 	go test ./internal/reference -run Generated -update
 
 lint: tools ## what is wrong without running anything
@@ -58,9 +73,11 @@ lint: tools ## what is wrong without running anything
 	go mod tidy -diff
 	go -C tools mod tidy -diff
 	go -C tools/s3server mod tidy -diff
+	go -C tools/promcheck mod tidy -diff
 	go vet ./...
 	$(TOOLS)/staticcheck ./...
 	go -C tools vet ./...
+	go -C tools/promcheck vet ./...
 
 tools: # the module in tools keeps what only development needs out of go.mod
 	@mkdir -p $(TOOLS)

@@ -30,7 +30,8 @@ type Server struct {
 	Pos Pos
 	// Listen is where webhooks, /healthz and /readyz are served.
 	Listen string `yaml:"listen"`
-	// Admin is where the admin API and /metrics are served; empty turns it off.
+	// Admin is where /metrics is served, and with the role console the admin
+	// API; empty turns both off.
 	Admin string `yaml:"admin"`
 	// AdminToken is required of callers of the admin API unless it is empty,
 	// which is allowed only while Admin is a loopback address.

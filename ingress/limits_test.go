@@ -191,6 +191,9 @@ func TestInFlightBounds(t *testing.T) {
 			if got.status != 429 || got.header.Get("Retry-After") != "1" {
 				t.Errorf("the third = %d, Retry-After %q, want 429 with 1", got.status, got.header.Get("Retry-After"))
 			}
+			if n, bytes := srv.InFlight(); n != 2 || bytes != 2*int64(tt.body) {
+				t.Errorf("InFlight = %d requests, %d bytes; want the two that are stored", n, bytes)
+			}
 			close(pub.release)
 			for range 2 {
 				if status := receiveFrom(t, answers, "an answer"); status != 202 {

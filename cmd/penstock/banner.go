@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/penstock/penstock/config"
@@ -50,7 +51,12 @@ func (b banner) facts() []fact {
 		out = append(out, fact{"nats", "NATS clients at", "nats://" + store.Listen})
 	}
 	if admin := b.app.AdminAddr(); admin != nil {
-		out = append(out, fact{"admin", "admin API at", baseURL(admin.String(), false)})
+		url := baseURL(admin.String(), false)
+		if roles := b.flags.roles; len(roles) == 0 || slices.Contains(roles, config.RoleConsole) {
+			out = append(out, fact{"admin", "admin API at", url})
+		} else {
+			out = append(out, fact{"metrics", "metrics at", url + "/metrics"})
+		}
 	}
 	if b.ownSecret {
 		out = append(out, fact{"secret", "verified with", ownSecretHelp(b.config.Broker.DataDir)})

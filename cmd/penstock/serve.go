@@ -46,7 +46,7 @@ The log is written to the standard error: text on a terminal, else JSON.`,
 	flags.StringSliceVar(&f.roles, "roles", nil, "what this process does: ingress, router, console (default all)")
 	flags.StringVar(&f.overrides.dataDir, "data-dir", "", "where events are stored, instead of broker.data_dir")
 	flags.StringVar(&f.overrides.listen, "listen", "", "address for webhooks, instead of server.listen")
-	flags.StringVar(&f.overrides.admin, "admin", "", "address of the admin API, instead of server.admin")
+	flags.StringVar(&f.overrides.admin, "admin", "", "address of the admin API and /metrics, instead of server.admin")
 	f.log.register(flags)
 	return cmd
 }

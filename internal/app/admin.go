@@ -12,32 +12,31 @@ import (
 	"github.com/penstock/penstock/internal/delivery"
 	"github.com/penstock/penstock/internal/event"
 	"github.com/penstock/penstock/internal/replay"
-	"github.com/penstock/penstock/internal/telemetry"
 	"github.com/penstock/penstock/router"
 )
 
 // snapshotTimeout bounds what a scrape of the metrics asks of the streams.
 const snapshotTimeout = 3 * time.Second
 
-// buildAdmin makes the metrics, and the admin API if there is to be one.
+// buildAdmin makes the admin API, or in a process without the role console a
+// server of the metrics alone, if there is to be one.
 func (a *App) buildAdmin(catalog *clickfunnels.Catalog) error {
-	if !a.o.has(config.RoleConsole) || a.config.Server.Admin == "" {
+	if a.config.Server.Admin == "" {
 		return nil
 	}
-	var err error
-	a.telemetry, err = telemetry.New(telemetry.Options{
-		Version: a.o.Version, KnownSubjects: knownSubjects(a.config, catalog),
-		Snapshot: a.snapshot, Logger: a.log.With("part", "telemetry"),
-	})
-	if err != nil {
-		return err
-	}
-	a.console, err = console.New(console.Options{
-		Addr: a.config.Server.Admin, Token: a.config.Server.AdminToken, Dead: a.broker,
-		Sinks: a.sinkStatus, Status: a.status, Outstanding: a.bypassing, Replays: a.replays,
-		Rejected: rejectedStore{a.broker, a}, Control: sinkControl{a.broker, a}, Events: &history{app: a}, Rules: ruleDiffs{a, catalog},
+	o := console.Options{
+		Addr: a.config.Server.Admin, Token: a.config.Server.AdminToken,
 		Metrics: a.telemetry.Handler(), Logger: a.log.With("part", "console"),
-	})
+	}
+	if a.o.has(config.RoleConsole) {
+		o.Dead, o.Sinks, o.Status, o.Outstanding = a.broker, a.sinkStatus, a.status, a.bypassing
+		o.Rejected, o.Control, o.Events, o.Replays = rejectedStore{a.broker, a}, sinkControl{a.broker, a}, &history{app: a}, a.replays
+		o.Rules = ruleDiffs{a, catalog}
+	} else {
+		o.MetricsOnly = true
+	}
+	var err error
+	a.console, err = console.New(o)
 	return err
 }
 
@@ -74,6 +73,7 @@ func (a *App) attempted(o router.Observation) {
 			class = ""
 		}
 		a.telemetry.Attempt(o.Sink, string(class), o.Verdict.Action.String(), o.Took)
+		a.phases(&o)
 	}
 	if m := a.meters[o.Sink]; m != nil && o.Verdict.Action == delivery.Done {
 		m.add(time.Now())
@@ -84,31 +84,6 @@ func (a *App) attempted(o router.Observation) {
 	if a.o.Attempted != nil {
 		a.o.Attempted(o)
 	}
-}
-
-// snapshot is how things stand, for the metrics. When the streams do not
-// answer, what this process knows by itself is still told.
-func (a *App) snapshot() telemetry.Snapshot {
-	ctx, cancel := context.WithTimeout(context.Background(), snapshotTimeout)
-	defer cancel()
-	st, err := a.broker.Stats(ctx)
-	if err != nil {
-		a.log.Warn("metrics are incomplete", "err", err)
-	}
-	s := telemetry.Snapshot{
-		StreamEvents: int64(st.Events), StreamBytes: st.Bytes, StreamLimit: st.Limit,
-		Foreign: st.Foreign, Syncs: st.Syncs, SyncWaiters: st.SyncWaiters,
-		RecordsDropped: a.broker.RecordsDropped(),
-	}
-	for _, w := range a.workers() {
-		name, state := w.Sink().Name, w.State()
-		s.Sinks = append(s.Sinks, telemetry.SinkSnapshot{
-			Name: name, State: string(state.State), Running: int64(state.Running),
-			Waiting: st.Sinks[name].Waiting, Dead: st.Sinks[name].Dead, Outstanding: int64(a.broker.Outstanding(name)),
-			Bypassing: int64(a.bypassing(name)),
-		})
-	}
-	return s
 }
 
 func (a *App) workers() []*router.Worker {

@@ -71,6 +71,7 @@ type App struct {
 	replays *replay.Manager
 	// telemetry is nil where nobody could read the metrics.
 	telemetry *telemetry.Telemetry
+	snapshots snapshots
 	sinks     map[string]sinks.Sink
 	// sources verify and read what comes in, by name.
 	sources map[string]*clickfunnels.Source
@@ -95,6 +96,9 @@ func New(c *config.Config, o Options) (*App, error) {
 		return nil, errors.New("with the embedded queue one process has to be ingress and router both; run all roles, or set broker.url to an external NATS")
 	}
 	catalog := clickfunnels.NewCatalog()
+	if err := a.buildTelemetry(catalog); err != nil {
+		return nil, err
+	}
 	a.broker = broker.New(a.brokerOptions(catalog))
 	a.pauses = &pauses{broker: a.broker, workers: a.workers, log: a.log}
 	if err := a.buildRouter(); err != nil {
@@ -117,6 +121,7 @@ func (a *App) brokerOptions(catalog *clickfunnels.Catalog) broker.Options {
 		DrainTimeout: c.Server.ShutdownTimeout/2 - c.Server.ShutdownTimeout/20, // the rest is for the records of attempts
 		Logger:       a.log.With("part", "broker"), Step: a.o.step,
 	}
+	a.countStore(&o)
 	for _, s := range c.Sources {
 		if s.SubjectPrefix == "" {
 			o.Roots = catalog.Roots()
@@ -238,8 +243,13 @@ func (a *App) Run(ctx context.Context) error {
 	defer fail(nil)
 	s := &stages{fail: fail}
 	s.start("event store", a.broker.Run)
+	if a.telemetry != nil {
+		s.start("metrics", a.telemetry.Run)
+	}
 	if a.console != nil {
-		s.start("replays", a.replays.Run)
+		if a.o.has(config.RoleConsole) {
+			s.start("replays", a.replays.Run)
+		}
 		s.start("admin API", a.console.Run)
 	}
 	if a.router != nil && !a.o.NoRecords {

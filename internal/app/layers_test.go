@@ -35,7 +35,8 @@ var layers = map[string][]string{
 	"router/rules":          {"config", "internal/event"},
 	"router":                {"config", "internal/delivery", "internal/event", "router/rules", "sinks"},
 	"internal/broker":       {"config", "internal/delivery", "internal/event"},
-	"internal/reference":    {"config", "sinks"},
+	"internal/reference":    {"config", "internal/telemetry", "sinks"},
+	"internal/dashboard":    {},
 	"internal/console":      {"config", "internal/delivery", "internal/event", "internal/httpconn", "internal/replay"},
 	"internal/app": {
 		"config", "ingress", "internal/broker", "internal/clickfunnels", "internal/console", "internal/delivery",

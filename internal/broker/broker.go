@@ -53,6 +53,13 @@ type Options struct {
 	// the one that has just been made; nil: nobody looks. The crash test ends
 	// the process here.
 	Step func(Step)
+	// Synced is told of every sync to disk: how many writes it made safe, and
+	// how long it took. Purged is told of delivered events that were purged,
+	// with pressure to make room; Expired of events that a sink has not had
+	// within the retention. They must not block. Nil: nobody looks.
+	Synced  func(writes int, took time.Duration)
+	Purged  func(events int, pressure bool)
+	Expired func(sink string, events int)
 
 	internalPassword string
 	ackWait          time.Duration // shorter in tests
@@ -171,6 +178,7 @@ func (b *Broker) openEmbedded() error {
 			return err
 		}
 		b.syncer, b.closeFS = newSyncer(flush), closeFS
+		b.syncer.observe = b.o.Synced
 	}
 	return nil
 }

@@ -80,6 +80,9 @@ func (b *Broker) tidy(ctx context.Context, now time.Time) error {
 	if err := stream.Purge(ctx, jetstream.WithPurgeSequence(upTo)); err != nil {
 		return fmt.Errorf("purge events before sequence %d: %w", upTo, err)
 	}
+	if b.o.Purged != nil {
+		b.o.Purged(int(upTo-st.FirstSeq), pressed == upTo)
+	}
 	b.o.Logger.Info("purged delivered events", "first_kept", upTo, "pressure", pressed == upTo)
 	return nil
 }
@@ -255,6 +258,9 @@ func (b *Broker) expire(ctx context.Context, sink string, upTo uint64) error {
 		if err := batch.Error(); err != nil && !errors.Is(err, nats.ErrTimeout) {
 			return err
 		}
+	}
+	if n > 0 && b.o.Expired != nil {
+		b.o.Expired(sink, n)
 	}
 	if n > 0 {
 		b.o.Logger.Error("events outlived broker.retention before the sink took them; they are in its dead letters",

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -29,6 +30,9 @@ type retryLedger struct {
 	// sequence up to through.
 	inherited tally
 	through   uint64
+	// came is when the routed events that wait came in, by their sequence;
+	// zero for those that waited when the count began.
+	came map[uint64]time.Time
 }
 
 // tally is how many there are and how large their bodies are.
@@ -48,11 +52,50 @@ func (l *retryLedger) of(origin string) *tally {
 }
 
 // begin takes over what the stream holds.
-func (l *retryLedger) begin(routed, bypass, inherited tally, through uint64) {
+func (l *retryLedger) begin(routed, bypass, inherited tally, through uint64, waiting []uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.counted = true
 	l.routed, l.bypass, l.inherited, l.through = routed, bypass, inherited, through
+	came := make(map[uint64]time.Time, len(waiting))
+	for _, seq := range waiting {
+		came[seq] = l.came[seq]
+	}
+	l.came = came
+}
+
+// oldest is when the oldest event came in of those that wait, and the first
+// sequence of those of which it is not known, 0 for none. It looks at all.
+func (l *retryLedger) oldest() (came time.Time, unknown uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for seq, at := range l.came {
+		switch {
+		case at.IsZero():
+			if unknown == 0 || seq < unknown {
+				unknown = seq
+			}
+		case came.IsZero() || at.Before(came):
+			came = at
+		}
+	}
+	return came, unknown
+}
+
+// anyInherited reports that some wait that were due when the count began.
+func (l *retryLedger) anyInherited() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.inherited.n > 0
+}
+
+// learn takes in when an event came in, if it still waits.
+func (l *retryLedger) learn(seq uint64, came time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, ok := l.came[seq]; ok {
+		l.came[seq] = came
+	}
 }
 
 // put counts a delivery that was published as due, with the sequence it got.
@@ -69,6 +112,12 @@ func (l *retryLedger) scheduled(a *delivery.Attempt) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.of(a.Origin).add(1, len(a.Event.Body))
+	if a.Origin == "" {
+		if l.came == nil {
+			l.came = map[uint64]time.Time{}
+		}
+		l.came[a.Event.Seq] = a.Event.Received
+	}
 }
 
 // inherits reports that the message with that sequence was due when the count
@@ -91,6 +140,9 @@ func (l *retryLedger) settled(it *item) {
 		t = &l.inherited
 	}
 	t.add(-1, len(it.attempt.Event.Body))
+	if it.attempt.Origin == "" {
+		delete(l.came, it.attempt.Event.Seq)
+	}
 }
 
 // erased takes out a delivery that was erased while it waited.
@@ -98,6 +150,9 @@ func (l *retryLedger) erased(a *delivery.Attempt, size int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.of(a.Origin).add(-1, size)
+	if a.Origin == "" {
+		delete(l.came, a.Event.Seq)
+	}
 }
 
 // ledger returns the sink's ledger, an empty one at first.
@@ -161,11 +216,15 @@ func (b *Broker) countRetries(ctx context.Context, sink string) error {
 	if err != nil {
 		return fmt.Errorf("count retries of sink %s: %w", sink, err)
 	}
+	var waiting []uint64
 	for subject, n := range at.State.Subjects {
 		if bypassing(subject) {
 			bypass.n += int64(n)
 		} else {
 			routed.n += int64(n)
+			if seq, ok := seqOfRetry(subject); ok {
+				waiting = append(waiting, seq)
+			}
 		}
 	}
 	if st := due.State; st.Msgs > 0 {
@@ -173,7 +232,7 @@ func (b *Broker) countRetries(ctx context.Context, sink string) error {
 			t.bytes = t.n * int64(st.Bytes/st.Msgs)
 		}
 	}
-	b.ledger(sink).begin(routed, bypass, inherited, due.State.LastSeq)
+	b.ledger(sink).begin(routed, bypass, inherited, due.State.LastSeq, waiting)
 	return nil
 }
 

@@ -73,6 +73,14 @@ func bypassing(retryAt string) bool {
 	return strings.HasPrefix(retryAt[strings.LastIndexByte(retryAt, '.')+1:], bypassKey)
 }
 
+// seqOfRetry is the sequence of the event that waits on such a subject, if it
+// waits there by its routes.
+func seqOfRetry(retryAt string) (uint64, bool) {
+	key, _, _ := strings.Cut(retryAt[strings.LastIndexByte(retryAt, '.')+1:], "-")
+	seq, err := strconv.ParseUint(key, 10, 64)
+	return seq, err == nil
+}
+
 // deadSubject is where a dead letter of the sink lies. The event's subject has
 // at most 16 tokens and 200 bytes, so the result fits the server's limits.
 func deadSubject(sink, subject string) string { return deadPrefix + sink + "." + subject }

@@ -109,7 +109,7 @@ func routerRights(sinks []string) []Right {
 		rights("acknowledge events", append(eachSink(sinks, acks+e+".", ".>"), eachSink(sinks, acksNew+e+".", ".>")...)...),
 		rights("acknowledge retries", acks+r+".>", acksNew+r+".>"),
 		rights("schedule retries", retryAtPrefix+"*.*"),
-		rights("know a retry that is scheduled already", api+"DIRECT.GET."+r+".>"),
+		rights("know a retry that is scheduled already, and how old it is", api+"DIRECT.GET."+r, api+"DIRECT.GET."+r+".>"),
 		rights("store dead letters", deadPrefix+">"),
 		rights("record attempts", recordPrefix+"*"),
 		rights("report the queues of removed sinks", api+"CONSUMER.LIST."+e, api+"CONSUMER.LIST."+r),

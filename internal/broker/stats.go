@@ -15,9 +15,8 @@ type Stats struct {
 	// LastSeq its range, Limit the bytes it may hold.
 	Events, FirstSeq, LastSeq uint64
 	Bytes, Limit              int64
-	// Foreign counts messages on our subjects that are not ours, and Syncs and
-	// SyncWaiters the syncs and what they made safe, all since the start.
-	Foreign, Syncs, SyncWaiters int64
+	// Foreign counts messages on our subjects that are not ours, since the start.
+	Foreign int64
 	// Dead counts all dead letters.
 	Dead int64
 	// Sinks are the configured sinks, by name.
@@ -32,11 +31,17 @@ type SinkStats struct {
 	// Oldest is when the oldest of the waiting events was stored; zero when
 	// none waits. It may be a second behind.
 	Oldest time.Time
+	// OldestRetry is when the oldest of the events came in that wait for a
+	// retry; zero when none does, or this process does not deliver to the sink.
+	OldestRetry time.Time
 }
 
 // Stats asks the streams how they stand. It costs a request for
 // each sink, and one for each of its patterns while events wait.
 func (b *Broker) Stats(ctx context.Context) (Stats, error) {
+	if b.admin.nc == nil {
+		return Stats{}, ErrNoView
+	}
 	events, err := b.admin.js.Stream(ctx, EventsStream)
 	if err != nil {
 		return Stats{}, fmt.Errorf("look up stream %s: %w", EventsStream, err)
@@ -46,9 +51,6 @@ func (b *Broker) Stats(ctx context.Context) (Stats, error) {
 		Events: info.State.Msgs, FirstSeq: info.State.FirstSeq, LastSeq: info.State.LastSeq,
 		Bytes: int64(info.State.Bytes), Limit: info.Config.MaxBytes,
 		Foreign: b.foreign.Load(), Sinks: map[string]SinkStats{},
-	}
-	if b.syncer != nil {
-		s.Syncs, s.SyncWaiters = int64(b.syncer.cohorts.Load()), int64(b.syncer.served.Load())
 	}
 	for _, sink := range b.o.Sinks {
 		c, err := b.admin.js.Consumer(ctx, EventsStream, sinkConsumerPrefix+sink)
@@ -64,7 +66,7 @@ func (b *Broker) Stats(ctx context.Context) (Stats, error) {
 		if err != nil {
 			return Stats{}, fmt.Errorf("look for the oldest event of sink %s: %w", sink, err)
 		}
-		s.Sinks[sink] = SinkStats{Waiting: int64(ci.NumPending) + int64(ci.NumAckPending), Oldest: oldest}
+		s.Sinks[sink] = SinkStats{Waiting: int64(ci.NumPending) + int64(ci.NumAckPending), Oldest: oldest, OldestRetry: b.oldestRetry(ctx, events, sink)}
 	}
 	return s, b.countDead(ctx, &s)
 }

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
+	"time"
 )
 
 // errSyncStopped is returned to those who wait for a sync when the process stops.
@@ -16,15 +16,13 @@ var errSyncStopped = errors.New("stopped before the data was synced to disk")
 // rests on the server having written a message to its file before it answers
 // the publisher, which the power-loss test pins.
 type syncer struct {
-	flush func() error
+	flush   func() error
+	observe func(writes int, took time.Duration) // nil: nobody looks
 
 	mu      sync.Mutex
 	next    *cohort
 	stopped error
 	wake    chan struct{} // capacity 1
-
-	cohorts atomic.Uint64 // syncs made
-	served  atomic.Uint64 // waiters released by them
 }
 
 // cohort is everybody who waits for the same sync.
@@ -83,9 +81,11 @@ func (s *syncer) Run(ctx context.Context) error {
 		c := s.next
 		s.next = nil
 		s.mu.Unlock()
+		began := time.Now()
 		c.err = s.flush()
-		s.cohorts.Add(1)
-		s.served.Add(c.n)
+		if s.observe != nil {
+			s.observe(int(c.n), time.Since(began))
+		}
 		close(c.done)
 		if c.err != nil {
 			err := fmt.Errorf("sync data to disk: %w", c.err)

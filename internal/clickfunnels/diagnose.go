@@ -64,6 +64,19 @@ func (s *skews) note(skew time.Duration) (steady time.Duration, ok bool) {
 	return low + (high-low)/2, high-low <= steadyWithin
 }
 
+// least returns the one of the last few that is nearest to 0, once there are as many.
+func (s *skews) least() (time.Duration, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	best := s.last[0]
+	for _, d := range s.last {
+		if d.Abs() < best.Abs() {
+			best = d
+		}
+	}
+	return best, s.n >= steadyCount
+}
+
 // CauseOf is the cause that an error of Verify tells by itself, cheaply.
 func CauseOf(err error) Cause {
 	var stale *StaleError

@@ -89,3 +89,31 @@ func TestSteadySkewIsAClock(t *testing.T) {
 		})
 	}
 }
+
+func TestSkewIsTheLeastOfTheLast(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		late []int // seconds
+		want int
+		ok   bool
+	}{
+		"too few":            {[]int{0, 0}, 0, false},
+		"one was held up":    {[]int{1, 500, 2}, 1, true},
+		"a clock behind":     {[]int{-400, -401, -402}, -400, true},
+		"beyond what passes": {[]int{3600, 3601, 3602}, 3600, true},
+		"set meanwhile":      {[]int{3600, 3600, 3600, 1}, 1, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := NewSource(Options{Secrets: []string{"sesame"}})
+			now, body := time.Unix(1_800_000_000, 0), []byte("{}")
+			for _, late := range tt.late {
+				_ = s.Verify(Sign("sesame", now.Add(-time.Duration(late)*time.Second), body), body, now)
+				_ = s.Verify(Sign("stranger", now.Add(time.Hour), body), body, now) // tells nothing
+			}
+			if got, ok := s.Skew(); ok != tt.ok || ok && got != time.Duration(tt.want)*time.Second {
+				t.Errorf("Skew = %s, %v; want %d s, %v", got, ok, tt.want, tt.ok)
+			}
+		})
+	}
+}

@@ -62,7 +62,8 @@ type Source struct {
 	// known holds what becomes of each type of the catalogue, so that reading
 	// one of them makes no strings.
 	known map[string]spelling
-	skews skews
+	// skews are those of stale requests, clock those of all that were signed right.
+	skews, clock skews
 }
 
 type spelling struct{ eventType, subject string }

@@ -78,16 +78,27 @@ func (s *Source) Verify(h http.Header, body []byte, now time.Time) error {
 	if good == 0 {
 		return ErrBadSignature
 	}
+	s.clock.note(time.Duration(clampSeconds(now.Unix()-signed.seconds)) * time.Second)
 	return fresh(signed.seconds, now)
 }
 
-func fresh(seconds int64, now time.Time) error {
+// Skew is our clock minus the timestamps of requests whose signature was right:
+// the least of the last few, either way, since any one may have been held up on
+// its way. It is false before there were as many.
+func (s *Source) Skew() (time.Duration, bool) { return s.clock.least() }
+
+// clampSeconds bounds seconds to what a Duration holds.
+func clampSeconds(n int64) int64 {
 	const limit = int64(math.MaxInt64 / time.Second)
+	return max(-limit, min(n, limit))
+}
+
+func fresh(seconds int64, now time.Time) error {
 	skew := now.Unix() - seconds
 	if -int64(Tolerance/time.Second) <= skew && skew <= int64(Tolerance/time.Second) {
 		return nil
 	}
-	return &StaleError{Skew: time.Duration(max(-limit, min(skew, limit))) * time.Second}
+	return &StaleError{Skew: time.Duration(clampSeconds(skew)) * time.Second}
 }
 
 // WellFormed reports whether h carries exactly one signature and one timestamp

@@ -78,6 +78,9 @@ type Options struct {
 	Outstanding func(sink string) int
 	// Metrics serves GET /metrics; nil: there is none.
 	Metrics http.Handler
+	// MetricsOnly leaves out all but /metrics, for a process that has no part
+	// in the admin API. Dead, Sinks and Status may be nil then.
+	MetricsOnly bool
 	// Logger gets a line for every change made, and refused requests, at most
 	// one a second. Nil: nothing is logged.
 	Logger *slog.Logger
@@ -137,6 +140,7 @@ func New(o Options) (*Server, error) {
 		diffing:  make(chan struct{}, 1),
 		stopping: make(chan struct{}),
 	}
+	s.guard.open = o.MetricsOnly
 	s.lifetime, s.cut = context.WithCancel(context.Background())
 	routes := s.newRoutes()
 	s.http = &http.Server{
@@ -178,6 +182,8 @@ func check(o Options) error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("server.admin must be host:port, such as 127.0.0.1:8081, got %q", o.Addr)
+	case o.MetricsOnly:
+		return nil
 	case o.Token.IsZero() && !loopback(host):
 		return fmt.Errorf("server.admin %s is not a loopback address, so server.admin_token is required; set it, or server.admin to 127.0.0.1:8081", o.Addr)
 	case o.Dead == nil || o.Sinks == nil || o.Status == nil:

@@ -43,6 +43,9 @@ func (s *Server) newRoutes() *echo.Echo {
 	if s.o.Metrics != nil {
 		e.GET("/metrics", echo.WrapHandler(s.o.Metrics))
 	}
+	if s.o.MetricsOnly {
+		return e
+	}
 	api := e.Group("/api/v1")
 	api.GET("/status", s.handle(s.status))
 	api.GET("/sinks", s.handle(s.sinks))
@@ -165,6 +168,8 @@ func asRefusal(err error) *refusal {
 // unrouted is what Echo's own errors become.
 func (s *Server) unrouted(err error) *refusal {
 	switch {
+	case s.o.MetricsOnly:
+		return refuse(http.StatusNotFound, "this process serves GET /metrics alone", "ask one with the role console")
 	case errors.Is(err, echo.ErrNotFound):
 		return refuse(http.StatusNotFound, "there is nothing at this address", "the API is under /api/v1: status, sinks, events, dead, rejected, replays, rules")
 	case errors.Is(err, echo.ErrMethodNotAllowed):

@@ -18,7 +18,7 @@ import (
 	"github.com/penstock/penstock/sinks"
 )
 
-var update = flag.Bool("update", false, "write config/schema.json, docs/config.md and docs/sinks.md anew")
+var update = flag.Bool("update", false, "write the generated files anew")
 
 const root = "../.."
 
@@ -63,6 +63,15 @@ func TestPagesAreGenerated(t *testing.T) {
 	f := describe(t)
 	kept(t, "docs/config.md", f.ConfigPage())
 	kept(t, "docs/sinks.md", f.SinksPage())
+}
+
+func TestMetricsPageIsGenerated(t *testing.T) {
+	t.Parallel()
+	page, err := reference.MetricsPage(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept(t, "docs/metrics.md", page)
 }
 
 // TestEveryKindIsDescribed: of a kind there is what CONTRIBUTING.md asks for on

@@ -19,6 +19,10 @@ type (
 	rejectedKey struct{ source, reason string }
 	ringKey     struct{ source, outcome string }
 
+	phaseSeries struct {
+		took  []metric.RecordOption
+		count []metric.AddOption
+	}
 	rejectedSeries struct{ requests []metric.AddOption }
 	requestSeries  struct {
 		requests, bytes []metric.AddOption
@@ -37,7 +41,9 @@ type counters struct {
 	requests, bytes, stored, duplicates metric.Int64Counter
 	rejected, ring                      metric.Int64Counter
 	deliveries, attempts                metric.Int64Counter
-	accept, attempt                     metric.Float64Histogram
+	expired, purged                     metric.Int64Counter
+	accept, attempt, wait, whole        metric.Float64Histogram
+	sync, cohort                        metric.Float64Histogram
 }
 
 // Request counts a webhook request: the source's name, or "" when the path
@@ -66,6 +72,41 @@ func (t *Telemetry) Stored(source, subject string, duplicate bool) {
 		c = t.counters.duplicates
 	}
 	c.Add(context.Background(), 1, s.event...)
+	if at := t.lastEvent(source); at != nil {
+		at.Store(time.Now().UnixMilli())
+	}
+}
+
+// Waited takes in how long an event waited for its first attempt at the sink.
+func (t *Telemetry) Waited(sink string, d time.Duration) {
+	t.counters.wait.Record(context.Background(), max(d, 0).Seconds(), t.phases.get(sink).took...)
+}
+
+// Delivered takes in how long it took from an event's arrival to its delivery.
+func (t *Telemetry) Delivered(sink string, d time.Duration) {
+	t.counters.whole.Record(context.Background(), max(d, 0).Seconds(), t.phases.get(sink).took...)
+}
+
+// Expired counts events that outlived the retention before the sink had them.
+func (t *Telemetry) Expired(sink string, n int) {
+	t.counters.expired.Add(context.Background(), int64(n), t.phases.get(sink).count...)
+}
+
+// Purged counts delivered events that were purged: to make room, or because
+// their retention was over.
+func (t *Telemetry) Purged(n int, pressure bool) {
+	reason := byRetention
+	if pressure {
+		reason = byPressure
+	}
+	t.counters.purged.Add(context.Background(), int64(n), add(attribute.String(labelReason, reason))...)
+}
+
+// Synced takes in a sync to disk and how many writes it made safe.
+func (t *Telemetry) Synced(writes int, d time.Duration) {
+	ctx := context.Background()
+	t.counters.sync.Record(ctx, d.Seconds())
+	t.counters.cohort.Record(ctx, float64(writes))
 }
 
 // Attempt counts what was judged of a delivery: the class of the failure ("":
@@ -105,7 +146,12 @@ func newRingSeries(k ringKey) *rejectedSeries {
 	return &rejectedSeries{add(attribute.String(labelSource, k.source), attribute.String(labelOutcome, k.outcome))}
 }
 
-func newRequestSeries(k requestKey) *requestSeries {
+func newPhaseSeries(sink string) *phaseSeries {
+	name := attribute.String(labelSink, sink)
+	return &phaseSeries{record(name), add(name)}
+}
+
+func newRequestSeries(k requestKey, durability string) *requestSeries {
 	if k.source == "" {
 		k.source = none
 	}
@@ -115,7 +161,7 @@ func newRequestSeries(k requestKey) *requestSeries {
 		bytes:    add(source),
 	}
 	if k.outcome == accepted {
-		s.accepted = record(source)
+		s.accepted = record(source, attribute.String(labelDurability, durability))
 	}
 	return s
 }

@@ -19,7 +19,6 @@ import (
 	otelprom "go.opentelemetry.io/otel/exporters/prometheus"
 	sdk "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/exemplar"
-	"go.opentelemetry.io/otel/sdk/resource"
 )
 
 const (
@@ -28,6 +27,7 @@ const (
 	maxRequests = 1024 // sources × outcomes
 	maxStored   = 8192 // sources × types of the catalogue
 	maxAttempts = 8192 // sinks × classes × verdicts
+	maxSinks    = 1024
 	// maxScrapes and scrapeTimeout bound what reading the metrics may cost.
 	maxScrapes    = 4
 	scrapeTimeout = 10 * time.Second
@@ -40,6 +40,10 @@ type Options struct {
 	// KnownSubjects are the values that the label type may have: the subjects
 	// of the catalogue. Everything else is counted as "other".
 	KnownSubjects []string
+	// Sources and Sinks are Configured's arguments.
+	Sources, Sinks []string
+	// Durability is the configured one.
+	Durability string
 	// Snapshot is SetSnapshot's argument, where it is known already.
 	Snapshot func() Snapshot
 	// Logger gets what goes wrong while metrics are read. Nil: nothing is logged.
@@ -51,6 +55,8 @@ type Options struct {
 type Telemetry struct {
 	provider *sdk.MeterProvider
 	handler  http.Handler
+	push     *push // nil: nobody is to be sent metrics
+	log      *slog.Logger
 	known    map[string]string
 	snapshot atomic.Pointer[func() Snapshot]
 
@@ -60,6 +66,10 @@ type Telemetry struct {
 	rejected cache[rejectedKey, rejectedSeries]
 	ring     cache[ringKey, rejectedSeries]
 	attempts cache[attemptKey, attemptSeries]
+	phases   cache[string, phaseSeries] // by sink
+	// lastEvents are, by source, when its last event was stored, in Unix
+	// milliseconds. The map does not change; Configured makes another.
+	lastEvents atomic.Pointer[map[string]*atomic.Int64]
 }
 
 // New makes every metric. It starts nothing.
@@ -74,13 +84,26 @@ func New(o Options) (*Telemetry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make metrics exporter: %w", err)
 	}
+	ctx := context.Background()
+	push, err := newPush(ctx)
+	if err != nil {
+		return nil, err
+	}
+	who, err := resourceOf(ctx, o.Version)
+	if err != nil {
+		return nil, err
+	}
+	options := []sdk.Option{
+		sdk.WithReader(exporter),
+		sdk.WithResource(who),
+		sdk.WithExemplarFilter(exemplar.AlwaysOffFilter),
+		sdk.WithCardinalityLimit(2 * maxStored), // ours come first
+	}
+	if push != nil {
+		options = append(options, sdk.WithReader(push.reader))
+	}
 	t := &Telemetry{
-		provider: sdk.NewMeterProvider(
-			sdk.WithReader(exporter),
-			sdk.WithResource(resource.Empty()),
-			sdk.WithExemplarFilter(exemplar.AlwaysOffFilter),
-			sdk.WithCardinalityLimit(2*maxStored), // ours come first
-		),
+		provider: sdk.NewMeterProvider(options...), push: push, log: o.Logger,
 		known: make(map[string]string, len(o.KnownSubjects)),
 	}
 	for _, s := range o.KnownSubjects {

@@ -84,17 +84,33 @@ func everything(tel *Telemetry) {
 	tel.Attempt("crm", "", "done", 20*time.Millisecond)
 	tel.Rejected("clickfunnels", "bad_signature")
 	tel.RejectedRing("clickfunnels", "kept")
+	tel.Waited("crm", time.Second)
+	tel.Delivered("crm", time.Second)
+	tel.Expired("crm", 2)
+	tel.Purged(3, true)
+	tel.Synced(4, time.Millisecond)
 	tel.SetSnapshot(func() Snapshot {
+		skew := -3 * time.Second
 		return Snapshot{
-			Sinks:        []SinkSnapshot{{Name: "crm", State: "held", Waiting: 7, Outstanding: 3, Running: 1, Dead: 2}},
-			StreamEvents: 9, StreamBytes: 4096, StreamLimit: 1 << 30, Foreign: 5, Syncs: 4, SyncWaiters: 40,
+			Reachable: true,
+			Sinks: []SinkSnapshot{{
+				Name: "crm", State: "held", Outstanding: 3, OutstandingBytes: 300, Fill: .5, Running: 1,
+				Queue: &QueueSnapshot{Waiting: 7, Dead: 2, Oldest: time.Minute, Left: time.Hour},
+			}},
+			Store: &StoreSnapshot{
+				Streams:    []StreamSnapshot{{Name: "events", Messages: 9, Bytes: 4096, Limit: 1 << 30}, {Name: "retries", Messages: 3}},
+				DeadOldest: time.Hour, Retention: 168 * time.Hour,
+			},
+			Sources:  []SourceSnapshot{{Name: "clickfunnels", Skew: &skew}, {Name: "quiet"}},
+			InFlight: &InFlight{Requests: 2, Bytes: 100},
+			Foreign:  5,
 		}
 	})
 }
 
 func TestExposedIsWhatIsDocumented(t *testing.T) {
 	t.Parallel()
-	tel := open(t, Options{Version: "1.2.3", KnownSubjects: []string{"orders.invoice.paid"}})
+	tel := open(t, Options{Version: "1.2.3", Sources: []string{"clickfunnels"}, KnownSubjects: []string{"orders.invoice.paid"}})
 	everything(tel)
 	want := map[string]string{}
 	for _, m := range Metrics() {
@@ -136,7 +152,7 @@ func TestRecorded(t *testing.T) {
 			func(tel *Telemetry) {
 				tel.Request("cf", "accepted", time.Millisecond, 1)
 				tel.Request("cf", "unauthorized", time.Millisecond, 1)
-			}, acceptSeconds, values{"source=cf": 1},
+			}, acceptSeconds, values{"durability=power,source=cf": 1},
 		},
 		"bytes add up over outcomes": {
 			func(tel *Telemetry) {
@@ -197,16 +213,104 @@ func TestRecorded(t *testing.T) {
 			values{"sink=crm,state=held": 1, "sink=crm,state=open": 0, "sink=crm,state=paused": 0,
 				"sink=crm,state=probing": 0, "sink=crm,state=slow-start": 0, "sink=crm,state=throttled": 0},
 		},
-		"the snapshot is shown": {everything, sinkWaiting, values{"sink=crm": 7}},
+		"the snapshot is shown":        {everything, sinkWaiting, values{"sink=crm": 7}},
+		"the store answers":            {everything, storeReachable, values{"": 1}},
+		"the oldest, in seconds":       {everything, sinkOldest, values{"sink=crm": 60}},
+		"no limit is none":             {everything, streamLimit, values{"stream=events": 1 << 30}},
+		"a skew that is not known":     {everything, clockSkew, values{"source=clickfunnels": -3}},
+		"why events were purged":       {everything, purgedTotal, values{"reason=pressure": 3}},
+		"events that were never taken": {everything, expiredTotal, values{"sink=crm": 2}},
+		"syncs":                        {everything, syncSeconds, values{"": 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			tel := open(t, Options{KnownSubjects: []string{"orders.invoice.paid"}})
+			tel := open(t, Options{Durability: "power", KnownSubjects: []string{"orders.invoice.paid"}})
 			tt.record(tel)
 			if d := cmp.Diff(tt.want, series(scrape(t, tel)[tt.metric.Name])); d != "" {
 				t.Errorf("%s (-want +got):\n%s", tt.metric.Name, d)
 			}
 		})
+	}
+}
+
+// What the streams did not tell is absent: a 0 would say that nothing waits.
+func TestUnknownIsAbsent(t *testing.T) {
+	t.Parallel()
+	tel := open(t, Options{Snapshot: func() Snapshot { return Snapshot{Sinks: []SinkSnapshot{{Name: "crm", State: "open"}}} }})
+	got := scrape(t, tel)
+	for _, m := range []Metric{sinkWaiting, sinkOldest, sinkLeft, sinkDead, streamBytes, deadOldest, retentionSeconds, requestsInFlight} {
+		if f := got[m.Name]; f != nil {
+			t.Errorf("%s is exposed, though nobody knows it: %v", m.Name, f)
+		}
+	}
+	if got[sinkState.Name] == nil {
+		t.Errorf("%s is missing, though the process knows it by itself", sinkState.Name)
+	}
+}
+
+// The first failure has to be an increase.
+func TestSeriesAreThereFromTheStart(t *testing.T) {
+	t.Parallel()
+	got := scrape(t, open(t, Options{Sources: []string{"cf"}, Sinks: []string{"crm"}}))
+	for name, label := range map[string]string{
+		requestsTotal.Name:     "outcome=full,source=cf",
+		rejectedTotal.Name:     "reason=clock_skew,source=cf",
+		rejectedRingTotal.Name: "outcome=overflow,source=cf",
+		deliveriesTotal.Name:   "outcome=dead,sink=crm",
+		expiredTotal.Name:      "sink=crm",
+		lastEvent.Name:         "source=cf",
+	} {
+		if _, ok := series(got[name])[label]; !ok {
+			t.Errorf("%s has no series %s at the start, but %v", name, label, series(got[name]))
+		}
+	}
+}
+
+func TestLastEventMoves(t *testing.T) {
+	t.Parallel()
+	tel := open(t, Options{Sources: []string{"cf"}})
+	tel.lastEvent("cf").Store(1000)
+	if got := series(scrape(t, tel)[lastEvent.Name])["source=cf"]; got != 1 {
+		t.Errorf("%s = %v, want 1", lastEvent.Name, got)
+	}
+	before := float64(time.Now().Unix())
+	tel.Stored("cf", "x", false)
+	tel.Stored("invented", "x", false)
+	if got := series(scrape(t, tel)[lastEvent.Name]); len(got) != 1 || got["source=cf"] < before {
+		t.Errorf("%s = %v, want now, of the one source", lastEvent.Name, got)
+	}
+}
+
+func TestConfiguredAgain(t *testing.T) {
+	t.Parallel()
+	tel := open(t, Options{Sources: []string{"stays", "goes"}})
+	tel.lastEvent("stays").Store(1000)
+	tel.Configured([]string{"stays", "new"}, []string{"crm"})
+	families := scrape(t, tel)
+	last := series(families[lastEvent.Name])
+	if len(last) != 2 || last["source=stays"] != 1 || last["source=new"] < 1e9 {
+		t.Errorf("%s = %v, want the one that stays as it was, and now for the new one", lastEvent.Name, last)
+	}
+	if _, ok := series(families[expiredTotal.Name])["sink=crm"]; !ok {
+		t.Errorf("%s has no series for the new sink", expiredTotal.Name)
+	}
+}
+
+func TestLabelsAreDescribed(t *testing.T) {
+	t.Parallel()
+	known := map[string]bool{}
+	for _, l := range Labels() {
+		known[l.Name] = true
+	}
+	for _, m := range Metrics() {
+		if m.Help == "" || m.Use == "" {
+			t.Errorf("%s: says not what it is or what to do with it", m.Name)
+		}
+		for _, l := range m.Labels {
+			if !known[l] {
+				t.Errorf("%s: the label %s is not in Labels(), so that nobody knows its bound", m.Name, l)
+			}
+		}
 	}
 }
 
@@ -266,11 +370,14 @@ func TestConcurrentRecording(t *testing.T) {
 }
 
 func TestRecordingDoesNotAllocate(t *testing.T) {
-	tel := open(t, Options{KnownSubjects: []string{"orders.invoice.paid"}})
+	tel := open(t, Options{Sources: []string{"clickfunnels"}, KnownSubjects: []string{"orders.invoice.paid"}})
 	got := testing.AllocsPerRun(1000, func() {
 		tel.Request("clickfunnels", "accepted", time.Millisecond, 1200)
 		tel.Stored("clickfunnels", "orders.invoice.paid", false)
 		tel.Attempt("crm", "", "done", time.Millisecond)
+		tel.Waited("crm", time.Millisecond)
+		tel.Delivered("crm", time.Millisecond)
+		tel.Synced(3, time.Millisecond)
 	})
 	if got > 0 {
 		t.Errorf("recording one event allocates %v times, want 0", got)
@@ -278,7 +385,7 @@ func TestRecordingDoesNotAllocate(t *testing.T) {
 }
 
 func BenchmarkRecord(b *testing.B) {
-	tel, err := New(Options{KnownSubjects: []string{"orders.invoice.paid"}})
+	tel, err := New(Options{Sources: []string{"clickfunnels"}, KnownSubjects: []string{"orders.invoice.paid"}})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -287,5 +394,7 @@ func BenchmarkRecord(b *testing.B) {
 		tel.Request("clickfunnels", "accepted", time.Millisecond, 1200)
 		tel.Stored("clickfunnels", "orders.invoice.paid", false)
 		tel.Attempt("crm", "", "done", time.Millisecond)
+		tel.Waited("crm", time.Millisecond)
+		tel.Delivered("crm", time.Millisecond)
 	}
 }

@@ -1,0 +1,155 @@
+package telemetry
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	collector "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
+	metrics "go.opentelemetry.io/proto/otlp/metrics/v1"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+)
+
+// sink is an OTLP receiver of metrics, over both protocols.
+type sink struct {
+	collector.UnimplementedMetricsServiceServer
+	got chan *collector.ExportMetricsServiceRequest
+}
+
+// Export implements the service over gRPC.
+func (s *sink) Export(_ context.Context, r *collector.ExportMetricsServiceRequest) (*collector.ExportMetricsServiceResponse, error) {
+	s.got <- r
+	return &collector.ExportMetricsServiceResponse{}, nil
+}
+
+// ServeHTTP implements it over HTTP.
+func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	var req collector.ExportMetricsServiceRequest
+	if err != nil || r.URL.Path != "/v1/metrics" || proto.Unmarshal(body, &req) != nil {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	s.got <- &req
+	w.Header().Set("Content-Type", "application/x-protobuf")
+}
+
+func (s *sink) overGRPC(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := grpc.NewServer()
+	collector.RegisterMetricsServiceServer(srv, s)
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l) }()
+	t.Cleanup(func() {
+		srv.Stop()
+		if err := <-served; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	})
+	return "http://" + l.Addr().String()
+}
+
+func (s *sink) overHTTP(t *testing.T) string {
+	t.Helper()
+	srv := httptest.NewServer(s)
+	t.Cleanup(srv.Close)
+	return srv.URL
+}
+
+// Not parallel: the standard variables are those of the process.
+func TestPush(t *testing.T) {
+	for name, tt := range map[string]struct {
+		protocol string
+		serve    func(*sink, *testing.T) string
+	}{
+		"over gRPC": {"grpc", (*sink).overGRPC},
+		"over HTTP": {"", (*sink).overHTTP}, // the default of the standard
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &sink{got: make(chan *collector.ExportMetricsServiceRequest, 100)}
+			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", tt.serve(s, t))
+			t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", tt.protocol)
+			t.Setenv("OTEL_METRIC_EXPORT_INTERVAL", "10")
+			t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=test")
+			tel := open(t, Options{Version: "1.2.3"})
+			everything(tel)
+			ctx, stop := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			go func() { ended <- tel.Run(ctx) }()
+			checkPushed(t, <-s.got)
+			tel.Request("late", "accepted", time.Millisecond, 1)
+			stop()
+			if err := <-ended; err != nil {
+				t.Errorf("Run: %v", err)
+			}
+			close(s.got)
+			var last *collector.ExportMetricsServiceRequest
+			for r := range s.got {
+				last = r
+			}
+			if last == nil || !strings.Contains(last.String(), "late") {
+				t.Error("what was counted just before the end was not pushed")
+			}
+		})
+	}
+}
+
+func checkPushed(t *testing.T, r *collector.ExportMetricsServiceRequest) {
+	t.Helper()
+	resource := r.ResourceMetrics[0].Resource.String()
+	for _, want := range []string{"penstock", "1.2.3", "deployment.environment"} {
+		if !strings.Contains(resource, want) {
+			t.Errorf("the resource is %s, want %s in it", resource, want)
+		}
+	}
+	got := map[string]*metrics.Metric{}
+	for _, m := range r.ResourceMetrics[0].ScopeMetrics[0].Metrics {
+		got[m.Name] = m
+	}
+	for _, m := range Metrics() {
+		if got[m.Name] == nil && m.Name != lastEvent.Name { // no source is configured
+			t.Errorf("%s was not pushed", m.Name)
+		}
+	}
+	if m := got[acceptSeconds.Name]; m != nil && (m.Unit != "s" || m.GetHistogram() == nil) {
+		t.Errorf("%s was pushed as %v", acceptSeconds.Name, m)
+	}
+}
+
+func TestPushSettings(t *testing.T) {
+	for name, tt := range map[string]struct {
+		env  map[string]string
+		want string // in the error; "": nobody is pushed to
+	}{
+		"nothing set":      {nil, ""},
+		"switched off":     {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_METRICS_EXPORTER": "none"}, ""},
+		"the SDK disabled": {map[string]string{"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://127.0.0.1:1", "OTEL_SDK_DISABLED": "true"}, ""},
+		"odd protocol": {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_PROTOCOL": "carrier-pigeon"},
+			"set it to grpc or http/protobuf"},
+		"odd interval": {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_METRIC_EXPORT_INTERVAL": "1m"},
+			"OTEL_METRIC_EXPORT_INTERVAL"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for k, v := range tt.env {
+				t.Setenv(k, v)
+			}
+			tel, err := New(Options{})
+			switch {
+			case tt.want == "" && (err != nil || tel.push != nil):
+				t.Errorf("New = %+v, %v; want nobody pushed to", tel, err)
+			case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
+				t.Errorf("New: %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
