@@ -81,7 +81,7 @@ func TestRolesWorkWithLeastRights(t *testing.T) {
 	p := provisioned(t, as(RoleProvisioner))
 	want := []string{
 		"made stream PENSTOCK_EVENTS", "made stream PENSTOCK_RETRY", "made stream PENSTOCK_DEAD",
-		"made stream PENSTOCK_REJECTED", "made stream PENSTOCK_JOBS", "made stream PENSTOCK_ATTEMPTS",
+		"made stream PENSTOCK_REJECTED", "made stream PENSTOCK_JOBS", "made stream PENSTOCK_ATTEMPTS", "made stream PENSTOCK_AUDIT",
 		"made consumer sink-crm on stream PENSTOCK_EVENTS", "made consumer retry-crm on stream PENSTOCK_RETRY",
 	}
 	if got := p.Changes(); !slices.Equal(got, want) {
@@ -115,6 +115,12 @@ func TestRolesWorkWithLeastRights(t *testing.T) {
 	}
 	if _, err := console.DropDead(t.Context(), letters[1].Seq); err != nil {
 		t.Errorf("drop a dead letter: %v", err)
+	}
+	if err := console.SaveChange(t.Context(), delivery.Change{ID: "one", Action: "drop dead letter"}); err != nil {
+		t.Errorf("record a change: %v", err)
+	}
+	if got, _, err := console.AuditedChanges(t.Context(), delivery.ChangeFilter{Limit: 10}); err != nil || len(got) != 1 {
+		t.Errorf("read changes: %v, %v", got, err)
 	}
 	if _, err := console.Stats(t.Context()); err != nil {
 		t.Errorf("statistics: %v", err)

@@ -73,8 +73,11 @@ type SinkStatus struct {
 // SinkList is the answer of GET /api/v1/sinks.
 type SinkList struct {
 	Items []SinkStatus `json:"items"`
-	// Removed are sinks that are not configured any more and have left a queue.
+	// Removed are sinks that are not configured any more and have left a queue;
+	// they are on the last page.
 	Removed []RemovedSink `json:"removed"`
+	// Next is the cursor of the next page; empty: this was the last one.
+	Next string `json:"next,omitempty"`
 }
 
 // RemovedSink is what is left of a sink that is not configured any more.

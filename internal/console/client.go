@@ -83,14 +83,20 @@ type DeadQuery struct {
 }
 
 func (q DeadQuery) encode() string {
+	return encode(q.Limit, map[string]string{"sink": q.Sink, "class": q.Class, "since": q.Since, "cursor": q.Cursor})
+}
+
+// encode writes the parameters of a list; those that are empty, and a limit of
+// 0, are left out.
+func encode(limit int, params map[string]string) string {
 	v := url.Values{}
-	for name, value := range map[string]string{"sink": q.Sink, "class": q.Class, "since": q.Since, "cursor": q.Cursor} {
+	for name, value := range params {
 		if value != "" {
 			v.Set(name, value)
 		}
 	}
-	if q.Limit != 0 {
-		v.Set("limit", strconv.Itoa(q.Limit))
+	if limit != 0 {
+		v.Set("limit", strconv.Itoa(limit))
 	}
 	if len(v) == 0 {
 		return ""
@@ -260,7 +266,7 @@ func (c *Client) refused(resp *http.Response, body []byte) error {
 	case resp.StatusCode == http.StatusUnauthorized && c.token.IsZero():
 		e.Problem = Problem{Error: "the admin API wants a token: set PENSTOCK_TOKEN"}
 	case resp.StatusCode == http.StatusUnauthorized:
-		e.Problem = Problem{Error: "the admin API wants another token: compare PENSTOCK_TOKEN with the server's server.admin_token"}
+		e.Problem = Problem{Error: "the admin API wants another token: compare PENSTOCK_TOKEN with the server's server.admin_token and server.admin_tokens"}
 	}
 	return e
 }

@@ -205,7 +205,12 @@ func serve(t *testing.T, l *letters, edit func(*Options)) running {
 }
 
 // withToken makes serve ask for the secret.
-func withToken(o *Options) { o.Token = config.NewSecret(secret) }
+func withToken(o *Options) { o.Tokens = operator(secret) }
+
+// operator is one operator with a token, nobody without one.
+func operator(token string) []Credential {
+	return Credentials(config.Server{AdminToken: config.NewSecret(token)})
+}
 
 // ask makes a request and returns status and body. Headers are "Name: value";
 // Host is one of them.

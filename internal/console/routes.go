@@ -44,27 +44,29 @@ func (s *Server) newRoutes() *echo.Echo {
 		e.GET("/metrics", echo.WrapHandler(s.o.Metrics))
 	}
 	api := e.Group("/api/v1")
-	api.GET("/status", s.handle(s.status))
-	api.GET("/sinks", s.handle(s.sinks))
-	s.eventRoutes(api)
-	api.GET("/dead", s.handle(s.listDead))
-	api.GET("/dead/:seq", s.handle(s.showDead))
-	api.POST("/dead/:seq/retry", s.change(s.retryDead))
-	api.POST("/dead/:seq/drop", s.change(s.dropDead))
-	api.POST("/dead/retry", s.change(s.retryMany))
-	api.POST("/dead/drop", s.change(s.dropMany))
-	if s.o.Rejected != nil {
-		api.GET("/rejected", s.handle(s.listRejected))
-		api.GET("/rejected/:seq", s.handle(s.showRejected))
-		api.POST("/rejected/:seq/accept", s.change(s.acceptRejected))
+	for _, r := range s.routes() {
+		api.Add(r.method, r.path, s.serve(r))
 	}
-	if s.o.Control != nil {
-		api.POST("/sinks/:name/pause", s.change(s.pauseSink))
-		api.POST("/sinks/:name/resume", s.change(s.resumeSink))
-		api.POST("/sinks/:name/prune", s.change(s.pruneSink))
-	}
-	s.addReplays(api)
 	return e
+}
+
+// serve is what Echo calls for a route.
+func (s *Server) serve(r route) echo.HandlerFunc {
+	switch {
+	case r.raw != nil:
+		return r.raw
+	case r.method == http.MethodPost:
+		return s.handle(func(ctx context.Context, c echo.Context) (any, error) {
+			if no := sendsJSON(c.Request()); no != nil {
+				return nil, no
+			}
+			if r.action == "" {
+				return r.handle(ctx, c)
+			}
+			return s.changing(ctx, c, r.action, r.handle)
+		})
+	}
+	return s.handle(r.handle)
 }
 
 // admit stands before everything, so that a stranger does not even learn what
@@ -75,22 +77,14 @@ func (s *Server) admit(next echo.HandlerFunc) echo.HandlerFunc {
 		h := c.Response().Header()
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Cache-Control", "no-store")
-		if no := s.guard.admit(r, r.Method == http.MethodGet && r.URL.Path == "/metrics"); no != nil {
+		who, no := s.guard.admit(r, r.Method == http.MethodGet && r.URL.Path == "/metrics")
+		if no != nil {
 			s.answer(c, no)
 			return nil
 		}
+		c.Set(callerKey, who)
 		return next(c)
 	}
-}
-
-// change is handle for what changes something.
-func (s *Server) change(h handler) echo.HandlerFunc {
-	return s.handle(func(ctx context.Context, c echo.Context) (any, error) {
-		if no := sendsJSON(c.Request()); no != nil {
-			return nil, no
-		}
-		return h(ctx, c)
-	})
 }
 
 // handle turns h into what Echo calls, within the bounds of all requests.
@@ -162,7 +156,7 @@ func asRefusal(err error) *refusal {
 func (s *Server) unrouted(err error) *refusal {
 	switch {
 	case errors.Is(err, echo.ErrNotFound):
-		return refuse(http.StatusNotFound, "there is nothing at this address", "the API is under /api/v1: status, sinks, events, dead, rejected, replays")
+		return refuse(http.StatusNotFound, "there is nothing at this address", "the API is under /api/v1: status, sinks, events, tail, dead, rejected, replays, audit; openapi.json describes it")
 	case errors.Is(err, echo.ErrMethodNotAllowed):
 		return refuse(http.StatusMethodNotAllowed, "this address does not take that method", "read with GET, change with POST")
 	}
