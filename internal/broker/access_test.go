@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -115,6 +117,19 @@ func TestRolesWorkWithLeastRights(t *testing.T) {
 	}
 	if _, err := console.DropDead(t.Context(), letters[1].Seq); err != nil {
 		t.Errorf("drop a dead letter: %v", err)
+	}
+	expired, cancel := context.WithCancel(t.Context())
+	cancel()
+	enough := errors.New("enough")
+	if err := console.FollowEvents(t.Context(), Follow{}, func(StoredEvent) error { return enough }); !errors.Is(err, enough) {
+		t.Errorf("follow events: %v", err)
+	}
+	router.Record(testRecord(1, "crm"))
+	if err := router.RunRecords(expired); err != nil {
+		t.Errorf("store records: %v", err)
+	}
+	if err := console.FollowRecords(t.Context(), Follow{}, func(RecordBatch) error { return enough }); !errors.Is(err, enough) {
+		t.Errorf("follow records: %v", err)
 	}
 	if err := console.SaveChange(t.Context(), delivery.Change{ID: "one", Action: "drop dead letter"}); err != nil {
 		t.Errorf("record a change: %v", err)

@@ -247,13 +247,13 @@ func (c *Client) request(ctx context.Context, method, path string, in any) (*htt
 // unreachable explains why there is no answer at all.
 func (c *Client) unreachable(err error) error {
 	if errors.Is(err, syscall.ECONNREFUSED) {
-		return &noServerError{base: c.base, err: err}
+		return &UnreachableError{"no penstock answers at " + c.base + "; is `penstock serve` running? Name it by -c FILE or --server URL", err}
 	}
 	var u *url.Error
 	if errors.As(err, &u) {
 		err = u.Err
 	}
-	return fmt.Errorf("ask %s: %w", c.base, err)
+	return &UnreachableError{fmt.Sprintf("ask %s: %v", c.base, err), err}
 }
 
 // refused explains an answer that is not 200.
@@ -277,15 +277,13 @@ func (c *Client) stranger(resp *http.Response) error {
 		c.base, resp.StatusCode, oneLine(resp.Header.Get("Content-Type")))
 }
 
-// noServerError says that nobody listens.
-type noServerError struct {
-	base string
+// UnreachableError says that there was no answer.
+type UnreachableError struct {
+	text string
 	err  error
 }
 
-func (e *noServerError) Error() string {
-	return "no penstock answers at " + e.base + "; is `penstock serve` running? Name it by -c FILE or --server URL"
-}
+func (e *UnreachableError) Error() string { return e.text }
 
 // Unwrap returns the cause.
-func (e *noServerError) Unwrap() error { return e.err }
+func (e *UnreachableError) Unwrap() error { return e.err }

@@ -70,6 +70,8 @@ type Options struct {
 	Control  SinkControl
 	// Replays; nil: there is nothing under /api/v1/replays.
 	Replays Replays
+	// Tails follows events; nil: there is no /api/v1/tail.
+	Tails Tails
 	// Changes keeps who changed what; nil: it is only logged.
 	Changes ChangeLog
 	// Outstanding returns how many redriven deliveries wait in the sink's retry lane,
@@ -112,6 +114,7 @@ type Server struct {
 	bulk     chan struct{} // only one bulk request runs at a time
 	// searching: only one search runs at a time.
 	searching chan struct{}
+	tails     chan struct{} // one for everybody who follows
 	refusals  seldom
 	fresh     httpconn.Fresh
 
@@ -133,6 +136,7 @@ func New(o Options) (*Server, error) {
 	s := &Server{
 		o: o, log: o.Logger, guard: newGuard(o.Addr),
 		slots: make(chan struct{}, o.MaxConcurrent), bulk: make(chan struct{}, 1), searching: make(chan struct{}, 1),
+		tails:    make(chan struct{}, maxTails),
 		stopping: make(chan struct{}),
 	}
 	if err := s.guard.admitOnly(o.Tokens); err != nil {

@@ -67,16 +67,20 @@ func (s *Server) listDead(ctx context.Context, c echo.Context) (any, error) {
 // query returns the parameters of a list, each known and given once.
 func query(c echo.Context, known ...string) (url.Values, error) {
 	q := c.QueryParams()
+	return q, knownParams(q, known...)
+}
+
+func knownParams(q url.Values, known ...string) error {
 	for name, values := range q {
 		if !slices.Contains(known, name) {
 			last := len(known) - 1
-			return nil, bad("known are "+strings.Join(known[:last], ", ")+" and "+known[last], "unknown parameter %q", name)
+			return bad("known are "+strings.Join(known[:last], ", ")+" and "+known[last], "unknown parameter %q", name)
 		}
 		if len(values) > 1 {
-			return nil, bad("give it once", "parameter %q is given %d times", name, len(values))
+			return bad("give it once", "parameter %q is given %d times", name, len(values))
 		}
 	}
-	return q, nil
+	return nil
 }
 
 // readCursor returns the sequence of the last one seen; 0 for no cursor.

@@ -217,7 +217,9 @@ func (l *lines) write(line SearchLine) {
 	}
 	// The server's own deadline is for answers that come at once. Whoever is
 	// gone gets nothing, which ends the search by its context.
-	_ = http.NewResponseController(l.w).SetWriteDeadline(time.Now().Add(writeTimeout))
+	control := http.NewResponseController(l.w)
+	_ = control.SetReadDeadline(time.Time{})
+	_ = control.SetWriteDeadline(time.Now().Add(writeTimeout))
 	enc := json.NewEncoder(l.w)
 	enc.SetEscapeHTML(false)
 	_ = enc.Encode(line)

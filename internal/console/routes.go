@@ -128,6 +128,7 @@ func try(ctx context.Context, c echo.Context, h handler) (answer any, err error)
 func asRefusal(err error) *refusal {
 	var no *refusal
 	var pattern *PatternError
+	var where *WhereError
 	switch {
 	case errors.As(err, &no):
 		return no
@@ -143,6 +144,8 @@ func asRefusal(err error) *refusal {
 		return noEvent(err)
 	case errors.As(err, &pattern):
 		return refuse(http.StatusBadRequest, oneLine(err.Error()), "write a subject such as orders.invoice.paid, with * for one token and > for the rest")
+	case errors.As(err, &where):
+		return refuse(http.StatusBadRequest, oneLine(err.Error()), where.Hint)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		no = refuse(http.StatusServiceUnavailable, "the event store did not answer in time", "ask again; the log and /readyz say how it is")
 	default:

@@ -74,6 +74,14 @@ func (s *Server) routes() []route {
 	if s.o.Replays != nil {
 		all = append(all, s.replayRoutes()...)
 	}
+	if s.o.Tails != nil {
+		all = append(all, route{method: http.MethodGet, path: "/tail", summary: "What happens to events, live, as server-sent events; Last-Event-ID goes on after a line", query: []param{
+			{name: "match", about: "a pattern over subjects; one of them has to match", many: true},
+			{name: "where", about: "a condition in the language of routes (CEL)"},
+			{name: "only", about: "only what is accepted, or only deliveries", words: []string{TailAccepts, TailDeliveries}},
+			{name: "since", about: "begin in the past, at a time (RFC 3339) or so long ago (10m)"},
+		}, out: TailLine{}, streams: sseType, raw: s.tail})
+	}
 	if s.o.Changes != nil {
 		all = append(all, route{method: http.MethodGet, path: "/audit", summary: "Who changed what through this API, newest first", query: []param{
 			sinceParam, {name: "by", about: "the name of a token"}, {name: "action", about: "what was done, as in \"drop dead letter\""}, cursorParam, limitParam,
