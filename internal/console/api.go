@@ -19,8 +19,11 @@ type Status struct {
 	DataDir string `json:"data_dir,omitempty"`
 	URL     string `json:"url,omitempty"`
 	// NATSListen is where other NATS clients may subscribe; empty: nowhere.
-	NATSListen string      `json:"nats_listen,omitempty"`
-	Events     EventCounts `json:"events"`
+	NATSListen string `json:"nats_listen,omitempty"`
+	// NotReady says why the process should get no webhooks now, as /readyz
+	// does; absent: it should. What sinks do has no part in it.
+	NotReady []string    `json:"not_ready,omitempty"`
+	Events   EventCounts `json:"events"`
 }
 
 // EventCounts say what the stream of events holds.

@@ -19,6 +19,9 @@ const searchTimeout = 10 * time.Minute
 // maxEventID bounds an id that is searched for, in bytes.
 const maxEventID = 128
 
+// linesType is the media type of lines of JSON.
+const linesType = "application/x-ndjson"
+
 // Events knows what became of events. Its methods may be called concurrently;
 // what they return must hold no secret, nor must their errors. They wrap
 // delivery.ErrNoEvent for an event that is not there.
@@ -212,7 +215,7 @@ type lines struct{ w *echo.Response }
 
 func (l *lines) write(line SearchLine) {
 	if !l.w.Committed {
-		l.w.Header().Set(echo.HeaderContentType, "application/x-ndjson")
+		l.w.Header().Set(echo.HeaderContentType, linesType)
 		l.w.WriteHeader(http.StatusOK)
 	}
 	// The server's own deadline is for answers that come at once. Whoever is

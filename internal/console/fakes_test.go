@@ -228,7 +228,7 @@ func (r running) ask(t *testing.T, method, path, body string, headers ...string)
 		}
 		req.Header.Add(name, value)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := (&http.Client{Transport: describedTransport{t}}).Do(req)
 	if err != nil {
 		t.Fatalf("%s %s: %v", method, path, err)
 	}
@@ -243,7 +243,7 @@ func (r running) ask(t *testing.T, method, path, body string, headers ...string)
 // client returns a client of the server with a token.
 func (r running) client(t *testing.T, token string) *Client {
 	t.Helper()
-	c, err := NewClient(r.url, token, nil)
+	c, err := NewClient(r.url, token, &http.Client{Transport: describedTransport{t}, Timeout: time.Minute})
 	if err != nil {
 		t.Fatalf("NewClient: %v", err)
 	}

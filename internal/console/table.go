@@ -19,7 +19,9 @@ type route struct {
 	in, out any
 	// optional: the body may be left out.
 	optional bool
-	// streams is the media type of an answer that is a stream of out.
+	// stream is a value of the type of the lines of an answer that is a stream,
+	// streams its media type; with out, which of both depends on the query.
+	stream  any
 	streams string
 	// action is what the audit log says of a change; "": it changes nothing, or
 	// calls changing itself.
@@ -74,13 +76,14 @@ func (s *Server) routes() []route {
 	if s.o.Replays != nil {
 		all = append(all, s.replayRoutes()...)
 	}
+	all = append(all, route{method: http.MethodGet, path: "/openapi.json", summary: "This document", out: map[string]any{}, raw: describe})
 	if s.o.Tails != nil {
 		all = append(all, route{method: http.MethodGet, path: "/tail", summary: "What happens to events, live, as server-sent events; Last-Event-ID goes on after a line", query: []param{
 			{name: "match", about: "a pattern over subjects; one of them has to match", many: true},
 			{name: "where", about: "a condition in the language of routes (CEL)"},
 			{name: "only", about: "only what is accepted, or only deliveries", words: []string{TailAccepts, TailDeliveries}},
 			{name: "since", about: "begin in the past, at a time (RFC 3339) or so long ago (10m)"},
-		}, out: TailLine{}, streams: sseType, raw: s.tail})
+		}, stream: TailLine{}, streams: sseType, raw: s.tail})
 	}
 	if s.o.Changes != nil {
 		all = append(all, route{method: http.MethodGet, path: "/audit", summary: "Who changed what through this API, newest first", query: []param{
@@ -98,7 +101,7 @@ func (s *Server) eventRoutes() []route {
 			{name: "sink", about: "only those that this sink gets"}, {name: "outcome", about: "only those of this outcome", words: Outcomes()},
 			{name: "id", about: "search for the event with this id"}, {name: "subject_id", about: "search for events about this subject_id"},
 			cursorParam, limitParam,
-		}, out: EventPage{}, raw: s.events},
+		}, out: EventPage{}, stream: SearchLine{}, streams: linesType, raw: s.events},
 		{method: http.MethodGet, path: "/events/:seq", summary: "One event's story, with its body", out: EventStory{}, handle: s.showEvent},
 		{method: http.MethodPost, path: "/events/:seq/erase", summary: "Erase an event from every stream", out: ErasedEvent{}, action: "erase event", handle: s.eraseEvent},
 	}
