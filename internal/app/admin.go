@@ -166,7 +166,7 @@ func (a *App) status(ctx context.Context) (console.Status, error) {
 	return console.Status{
 		Version: a.o.Version, Started: a.started, UptimeSeconds: int64(time.Since(a.started).Seconds()),
 		Durability: string(i.Durability), DurabilityAsserted: !i.Embedded,
-		DataDir: i.DataDir, URL: i.URL, NATSListen: i.Listen,
+		DataDir: i.DataDir, URL: i.URL, NATSListen: i.Listen, NotReady: a.notReady(),
 		Events: console.EventCounts{
 			Kept: st.Events, FirstSeq: st.FirstSeq, LastSeq: st.LastSeq, Bytes: st.Bytes,
 			LimitBytes: st.Limit, Foreign: st.Foreign, DeadLetters: st.Dead,

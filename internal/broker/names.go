@@ -30,6 +30,9 @@ const (
 	auditPrefix    = "penstock.audit."
 )
 
+// lockName is the file of the data directory that a running process holds.
+const lockName = "penstock.lock"
+
 // Consumer names. A sink's name is unique, so its consumers' are.
 const (
 	sinkConsumerPrefix  = "sink-"
