@@ -36,7 +36,7 @@ func (a *App) buildAdmin(catalog *clickfunnels.Catalog) error {
 		Addr: a.config.Server.Admin, Tokens: console.Credentials(a.config.Server), Dead: a.broker, Changes: a.broker, Tails: &tails{app: a},
 		Sinks: a.sinkStatus, Status: a.status, Outstanding: a.bypassing, Replays: a.replays,
 		Rejected: rejectedStore{a.broker, a}, Control: sinkControl{a.broker, a}, Events: &history{app: a},
-		Metrics: a.telemetry.Handler(), Logger: a.log.With("part", "console"), AuditLogger: a.log.With("part", "audit"),
+		Metrics: a.telemetry.Handler(), Ready: a.notReady, Logger: a.log.With("part", "console"), AuditLogger: a.log.With("part", "audit"),
 	})
 	return err
 }

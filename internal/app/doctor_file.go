@@ -40,6 +40,12 @@ func howMany(n int, what string) string {
 
 // checkSecrets names variables and files, and never says what they hold.
 func checkSecrets(_ context.Context, p *patient) []Finding {
+	if len(p.o.Files) == 0 {
+		if value, ok := p.env(secretVariable); ok && value != "" {
+			return good("set: %s", secretVariable)
+		}
+		return good("%s is not set: serve makes a secret of its own, with which `penstock send` signs", secretVariable)
+	}
 	var set, defaulted, unset, empty []string
 	for _, v := range config.Variables(p.o.Files) {
 		switch value, ok := p.env(v.Name); {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"strings"
 	"sync"
 	"time"
 
@@ -156,7 +157,7 @@ func (p *patient) remembered(ctx context.Context) (ids float64, basis string) {
 
 func judgeMemory(ids float64, basis string, window time.Duration, memory int64) []Finding {
 	need := int64(ids * bytesPerID)
-	text := fmt.Sprintf("ids of %s take about %s of memory (%s)", window, inBytes(need), basis)
+	text := fmt.Sprintf("ids of %s take about %s of memory (%s)", strings.TrimSuffix(window.String(), "0m0s"), inBytes(need), basis)
 	if memory > 0 && need > memory/4 {
 		return warn("shorten broker.dedupe_window, or give the process more", "%s, of %s", text, inBytes(memory))
 	}

@@ -40,6 +40,11 @@ var theDocument = sync.OnceValues(func() (*document, error) {
 		return nil, err
 	}
 	d.compiler.AssertFormat()
+	// More than is described is a mistake here, though callers have to bear it.
+	schemas, _ := raw.(map[string]any)["components"].(map[string]any)["schemas"].(map[string]any)
+	for _, s := range schemas {
+		s.(map[string]any)["additionalProperties"] = false
+	}
 	return d, d.compiler.AddResource(documentURL, raw)
 })
 

@@ -79,6 +79,9 @@ type Options struct {
 	Outstanding func(sink string) int
 	// Metrics serves GET /metrics; nil: there is none.
 	Metrics http.Handler
+	// Ready says why the process should get no webhooks now, for GET /readyz;
+	// nil: it always should.
+	Ready func() []string
 	// Logger gets a line for every change made, and refused requests, at most
 	// one a second. Nil: nothing is logged.
 	Logger *slog.Logger

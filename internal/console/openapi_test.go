@@ -282,6 +282,8 @@ func (g *generator) operation(r route) object {
 		statuses = append(statuses, "409", "413", "415")
 		if r.in != nil {
 			op["requestBody"] = object{"required": !r.optional, "content": object{"application/json": object{"schema": g.schema(reflect.TypeOf(r.in), "")}}}
+			// We refuse what we do not know; a caller should not.
+			g.schemas[reflect.TypeOf(r.in).Name()].(object)["additionalProperties"] = false
 		}
 	}
 	responses := object{"200": object{"description": "OK", "content": content}}
@@ -376,7 +378,7 @@ func (g *generator) define(t reflect.Type) {
 	g.schemas[t.Name()] = s
 	properties, required := object{}, []string{}
 	g.fields(t, properties, &required)
-	s["properties"], s["additionalProperties"] = properties, false
+	s["properties"] = properties
 	if len(required) > 0 {
 		slices.Sort(required)
 		s["required"] = required

@@ -43,6 +43,8 @@ func (s *Server) newRoutes() *echo.Echo {
 	if s.o.Metrics != nil {
 		e.GET("/metrics", echo.WrapHandler(s.o.Metrics))
 	}
+	e.GET(healthPath, func(c echo.Context) error { return c.JSON(http.StatusOK, health{Status: "ok"}) })
+	e.GET(readyPath, s.ready)
 	api := e.Group("/api/v1")
 	for _, r := range s.routes() {
 		api.Add(r.method, r.path, s.serve(r))
@@ -69,6 +71,30 @@ func (s *Server) serve(r route) echo.HandlerFunc {
 	return s.handle(r.handle)
 }
 
+const (
+	healthPath = "/healthz"
+	readyPath  = "/readyz"
+)
+
+// public reports a path that needs no token: what asks there has none.
+func public(path string) bool { return path == "/metrics" || path == healthPath || path == readyPath }
+
+// health is the answer of /healthz and /readyz, as the ingress gives it.
+type health struct {
+	Status  string   `json:"status"`
+	Reasons []string `json:"reasons,omitempty"`
+}
+
+// ready is for processes that take no webhooks, and have no other listener.
+func (s *Server) ready(c echo.Context) error {
+	if s.o.Ready != nil {
+		if reasons := s.o.Ready(); len(reasons) > 0 {
+			return c.JSON(http.StatusServiceUnavailable, health{"unavailable", reasons})
+		}
+	}
+	return c.JSON(http.StatusOK, health{Status: "ok"})
+}
+
 // admit stands before everything, so that a stranger does not even learn what
 // there is.
 func (s *Server) admit(next echo.HandlerFunc) echo.HandlerFunc {
@@ -77,7 +103,7 @@ func (s *Server) admit(next echo.HandlerFunc) echo.HandlerFunc {
 		h := c.Response().Header()
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Cache-Control", "no-store")
-		who, no := s.guard.admit(r, r.Method == http.MethodGet && r.URL.Path == "/metrics")
+		who, no := s.guard.admit(r, r.Method == http.MethodGet && public(r.URL.Path))
 		if no != nil {
 			s.answer(c, no)
 			return nil
