@@ -66,6 +66,8 @@ generate: ## write the generated pages anew
 	go test ./internal/clickfunnels -run '^TestEventsPage$$' -update
 	go test ./internal/dashboard -run Generated -update
 	go test ./internal/reference -run Generated -update
+	go test ./internal/broker -run ClusterPage -update
+	go test ./internal/console -run Generated -update
 
 lint: tools ## what is wrong without running anything
 	@bad=$$(gofmt -l $$(git ls-files '*.go' --cached --others --exclude-standard)); \

@@ -61,6 +61,7 @@ func (l *loader) adviseServer() {
 	case len(token) < shortToken:
 		l.check(at.warnf("", "is short enough to be guessed", "use at least 16 characters"))
 	}
+	l.adviseAdminTokens()
 	l.adviseProxies(n.Get("trusted_proxies"))
 }
 

@@ -113,10 +113,11 @@ func (l *loader) checkListeners() map[string]listener {
 func (l *loader) checkServer() {
 	n, s := l.server, l.cfg.Server
 	good := l.checkListeners()
-	if a, ok := good["server.admin"]; ok && !a.loopback() && s.AdminToken.IsZero() {
+	if a, ok := good["server.admin"]; ok && !a.loopback() && !s.AdminGuarded() && len(n.Get("admin_tokens").list()) == 0 {
 		l.check(n.Errorf("admin", "is not a loopback address, so admin_token is required",
 			"set admin_token or admin_token_file, or admin: 127.0.0.1:8081"))
 	}
+	l.checkAdminTokens()
 	l.together(n.Get("tls"), "cert_file", "key_file", s.TLS.CertFile, s.TLS.KeyFile)
 	if s.MaxInFlightBytes < s.MaxBody {
 		key := "max_in_flight_bytes"

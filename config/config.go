@@ -36,6 +36,9 @@ type Server struct {
 	// AdminToken is required of callers of the admin API unless it is empty,
 	// which is allowed only while Admin is a loopback address.
 	AdminToken Secret `yaml:"admin_token"`
+	// AdminTokens are further callers of the admin API, each with a name that
+	// the audit log tells and a role.
+	AdminTokens []AdminToken `yaml:"admin_tokens"`
 	// TLS is the certificate to listen with; without it, plain HTTP.
 	TLS TLS `yaml:"tls"`
 	// TrustedProxies are the networks whose X-Forwarded-For is believed.
@@ -50,6 +53,30 @@ type Server struct {
 	// ShutdownTimeout bounds a graceful stop: half is for requests, half for
 	// attempts under way.
 	ShutdownTimeout time.Duration `yaml:"shutdown_timeout" range:"1s..1h"`
+}
+
+// AdminToken is a caller of the admin API. Several tokens of one caller are
+// valid at the same time, so that they can be exchanged one after the other.
+type AdminToken struct {
+	Pos Pos
+	// Name is who calls, for the audit log.
+	Name string `yaml:"name,required" example:"dashboard"`
+	// Role is read, who changes nothing but sees all, bodies of events too; or
+	// operator.
+	Role string `yaml:"role,required" oneof:"read operator"`
+	// Tokens are what the caller presents: any of them.
+	Tokens []Secret `yaml:"tokens"`
+}
+
+// The roles of callers of the admin API.
+const (
+	AdminRead     = "read"
+	AdminOperator = "operator"
+)
+
+// AdminGuarded reports that callers of the admin API need a token.
+func (s Server) AdminGuarded() bool {
+	return !s.AdminToken.IsZero() || len(s.AdminTokens) > 0
 }
 
 // TLS names the files of a certificate; both empty means plain HTTP. The

@@ -175,3 +175,10 @@ func (n Node) abs(path string) string {
 	}
 	return filepath.Join(filepath.Dir(n.File), path)
 }
+
+// TextNode is a single value that does not stand in a file, such as an
+// expression on a command line; name is what messages call it.
+func TextNode(name, text string) Node {
+	v := &value{kind: scalar, raw: text, text: text, line: 1, col: 1, tag: "!!str", written: written{file: []byte(text)}}
+	return Node{File: name, val: v, docs: &secretFiles{}}
+}

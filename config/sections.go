@@ -77,7 +77,7 @@ func (l *loader) decodeServer(n Node) Server {
 		return s
 	}
 	l.expandKeys(n, func(key string) string {
-		if key == "admin_token" {
+		if key == "admin_token" || key == "admin_tokens" {
 			return RoleConsole
 		}
 		return ""

@@ -37,9 +37,9 @@ const threeSinks = "sinks: {crm: {kind: log}, sales: {kind: log}, lake: {kind: l
 // lines writes what is counted, one line for each sink and route, and for a
 // route by itself.
 func differenceLines(d delivery.Difference) []string {
-	counts := func(c delivery.ChangeCounts) string {
+	counts := func(c delivery.EffectCounts) string {
 		var parts []string
-		for change := range delivery.Changes {
+		for change := range delivery.Effects {
 			if n := *c.Of(change); n > 0 {
 				parts = append(parts, fmt.Sprintf("%s %d", change, n))
 			}
@@ -264,11 +264,11 @@ routes:
 		}
 	}
 	const reason = `transform.total: money(data.total): money: "a lot" is not an amount`
-	want := []delivery.ChangeExample{
-		{Change: "transform", Seq: 1, ID: "e1", Subject: "orders.paid", Values: values("1")},
-		{Change: "transform", Seq: 2, ID: "e2", Subject: "orders.paid", Values: values("2")},
-		{Change: "error", Seq: 3, ID: "e3", Subject: "orders.paid", Place: "new.yaml:7:38", Error: reason},
-		{Change: "error", Seq: 6, ID: "e6", Subject: "orders.paid", Place: "new.yaml:7:38", Error: reason},
+	want := []delivery.EffectExample{
+		{Effect: "transform", Seq: 1, ID: "e1", Subject: "orders.paid", Values: values("1")},
+		{Effect: "transform", Seq: 2, ID: "e2", Subject: "orders.paid", Values: values("2")},
+		{Effect: "error", Seq: 3, ID: "e3", Subject: "orders.paid", Place: "new.yaml:7:38", Error: reason},
+		{Effect: "error", Seq: 6, ID: "e6", Subject: "orders.paid", Place: "new.yaml:7:38", Error: reason},
 	}
 	got := d.Sinks[0].Routes[0].Examples
 	for i := range got { // what CEL adds to it is not ours
@@ -370,8 +370,8 @@ func TestComparisonAgreesWithTables(t *testing.T) {
 
 // changeText names the one change that is counted. A failure that is the same
 // in both is not always found out, so it is the same as no change.
-func changeText(c delivery.ChangeCounts) string {
-	for change := range delivery.Changes {
+func changeText(c delivery.EffectCounts) string {
+	for change := range delivery.Effects {
 		if *c.Of(change) > 0 {
 			return strings.Replace(change.String(), "failing", "unchanged", 1)
 		}

@@ -217,7 +217,7 @@ func (m *Comparer) lookAtSink(sp *sinkPlan) {
 }
 
 // change says what two fates, of which one at least is something, differ in.
-func (m *Comparer) change(now, then *fate) delivery.Change {
+func (m *Comparer) change(now, then *fate) delivery.Effect {
 	switch {
 	case now.err != nil && then.err != nil:
 		return delivery.StillFails
@@ -291,7 +291,7 @@ func (m *Comparer) lookAtUnmatched() {
 }
 
 // count counts the event, and keeps it as an example if it is one of the first.
-func (m *Comparer) count(cells map[cellKey]*cell, key cellKey, change delivery.Change, now, then *fate) {
+func (m *Comparer) count(cells map[cellKey]*cell, key cellKey, change delivery.Effect, now, then *fate) {
 	c := cells[key]
 	if c == nil {
 		c = &cell{}
@@ -301,7 +301,7 @@ func (m *Comparer) count(cells map[cellKey]*cell, key cellKey, change delivery.C
 	if change == delivery.AsNow || !c.takes(change, m.event.Seq, m.c.examples) {
 		return
 	}
-	e := delivery.ChangeExample{Change: change.String(), Seq: m.event.Seq, ID: strings.Clone(m.event.ID), Subject: strings.Clone(m.event.Subject)}
+	e := delivery.EffectExample{Effect: change.String(), Seq: m.event.Seq, ID: strings.Clone(m.event.ID), Subject: strings.Clone(m.event.Subject)}
 	switch {
 	case then.err != nil:
 		e.Place, e.Error = explain(then.err)
@@ -324,7 +324,7 @@ func explain(err error) (place, text string) {
 
 // showBodies says in which values two bodies differ. What variables of a file
 // may have put into them is not shown.
-func (m *Comparer) showBodies(e *delivery.ChangeExample, now, then *fate) {
+func (m *Comparer) showBodies(e *delivery.EffectExample, now, then *fate) {
 	e.Values, e.More, e.Note = differences(now.body, then.body)
 	for _, f := range []*fate{now, then} {
 		if f.transform == none || !m.c.transforms[f.transform].Secret() {

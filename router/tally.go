@@ -11,20 +11,20 @@ type cellKey struct{ sink, route int }
 
 // cell counts what would change, with the first events of each change.
 type cell struct {
-	counts   delivery.ChangeCounts
-	examples [delivery.Changes][]delivery.ChangeExample // by sequence
+	counts   delivery.EffectCounts
+	examples [delivery.Effects][]delivery.EffectExample // by sequence
 }
 
 // takes reports that an event is among the first of a change.
-func (c *cell) takes(change delivery.Change, seq uint64, most int) bool {
+func (c *cell) takes(change delivery.Effect, seq uint64, most int) bool {
 	have := c.examples[change]
 	return len(have) < most || most > 0 && seq < have[len(have)-1].Seq
 }
 
 // keep adds an example, in its place.
-func (c *cell) keep(change delivery.Change, e delivery.ChangeExample, most int) {
+func (c *cell) keep(change delivery.Effect, e delivery.EffectExample, most int) {
 	have := c.examples[change]
-	at, _ := slices.BinarySearchFunc(have, e.Seq, func(h delivery.ChangeExample, seq uint64) int {
+	at, _ := slices.BinarySearchFunc(have, e.Seq, func(h delivery.EffectExample, seq uint64) int {
 		switch {
 		case h.Seq < seq:
 			return -1
@@ -66,7 +66,7 @@ func mergeCells(into, from map[cellKey]*cell, examples int) {
 		sum.counts.Add(c.counts)
 		for change, list := range c.examples {
 			for _, e := range list {
-				if at := delivery.Change(change); sum.takes(at, e.Seq, examples) {
+				if at := delivery.Effect(change); sum.takes(at, e.Seq, examples) {
 					sum.keep(at, e, examples)
 				}
 			}

@@ -44,9 +44,22 @@ func (p process) client(f adminFlags) (*console.Client, error) {
 		return nil, errors.New("server.admin is empty in the file, so the process has no admin API to ask")
 	}
 	if token == "" {
-		token = c.Server.AdminToken.Reveal()
+		token = adminToken(c.Server)
 	}
 	return newClient(baseURL(c.Server.Admin, false), token)
+}
+
+// adminToken is the most entitled token of the file, "" when it has none.
+func adminToken(s config.Server) string {
+	token := s.AdminToken.Reveal()
+	for _, role := range []string{config.AdminOperator, config.AdminRead} {
+		for _, a := range s.AdminTokens {
+			if token == "" && a.Role == role && len(a.Tokens) > 0 {
+				token = a.Tokens[0].Reveal()
+			}
+		}
+	}
+	return token
 }
 
 func newClient(server, token string) (*console.Client, error) {

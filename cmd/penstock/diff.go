@@ -84,7 +84,7 @@ command line or in the file, or because nobody answered.`,
 // findings are what --fail-on may name.
 func findings() []string {
 	var out []string
-	for _, c := range []delivery.Change{delivery.WouldGain, delivery.WouldLose, delivery.WouldTransform, delivery.WouldFail} {
+	for _, c := range []delivery.Effect{delivery.WouldGain, delivery.WouldLose, delivery.WouldTransform, delivery.WouldFail} {
 		out = append(out, c.String())
 	}
 	return out
@@ -198,7 +198,7 @@ func (p process) compare(ctx context.Context, c *console.Client, r console.DiffR
 // found names what there is of what --fail-on may name: of the sinks, and
 // errors of routes even where another route covers them.
 func found(d delivery.Difference) []string {
-	var sum delivery.ChangeCounts
+	var sum delivery.EffectCounts
 	for _, s := range d.Sinks {
 		sum.Add(s.Counts)
 	}
@@ -206,7 +206,7 @@ func found(d delivery.Difference) []string {
 		sum.Error += r.Counts.Error
 	}
 	out := []string{}
-	for change := range delivery.Changes {
+	for change := range delivery.Effects {
 		if name := change.String(); *sum.Of(change) > 0 && slices.Contains(findings(), name) {
 			out = append(out, name)
 		}

@@ -13,7 +13,7 @@ import (
 // diffPage is what diff says, before it is laid out.
 type diffPage struct {
 	title, intro string
-	columns      []delivery.Change
+	columns      []delivery.Effect
 	sinks        [][]string
 	routes       [][]string
 	summary      []string
@@ -75,16 +75,16 @@ func diffIntro(d delivery.Difference) string {
 
 // diffColumns are the changes that have a column: those that are rare only
 // where there are any.
-func diffColumns(d delivery.Difference) []delivery.Change {
-	var sum delivery.ChangeCounts
+func diffColumns(d delivery.Difference) []delivery.Effect {
+	var sum delivery.EffectCounts
 	for _, s := range d.Sinks {
 		sum.Add(s.Counts)
 	}
 	for _, r := range d.Routes {
 		sum.Add(r.Counts)
 	}
-	var out []delivery.Change
-	for change := range delivery.Changes {
+	var out []delivery.Effect
+	for change := range delivery.Effects {
 		rare := change == delivery.WouldWork || change == delivery.StillFails
 		if !rare || *sum.Of(change) > 0 {
 			out = append(out, change)
@@ -94,7 +94,7 @@ func diffColumns(d delivery.Difference) []delivery.Change {
 }
 
 // row is a line of a table.
-func (p *diffPage) row(name string, c delivery.ChangeCounts) []string {
+func (p *diffPage) row(name string, c delivery.EffectCounts) []string {
 	row := []string{name}
 	for _, change := range p.columns {
 		n := *c.Of(change)
@@ -178,10 +178,10 @@ func routeTitle(r delivery.RouteDifference) string {
 
 // addDetails names the examples of a sink.
 func (p *diffPage) addDetails(sink string, r delivery.RouteDifference) {
-	for change := range delivery.Changes {
-		var examples []delivery.ChangeExample
+	for change := range delivery.Effects {
+		var examples []delivery.EffectExample
 		for _, e := range r.Examples {
-			if e.Change == change.String() {
+			if e.Effect == change.String() {
 				examples = append(examples, e)
 			}
 		}
@@ -205,9 +205,9 @@ func shownOf(shown int, all uint64) string {
 // addErrors names the examples of a route's condition that cannot be evaluated:
 // another route may cover it, so that no sink's tell of it.
 func (p *diffPage) addErrors(r delivery.RouteDifference) {
-	var examples []delivery.ChangeExample
+	var examples []delivery.EffectExample
 	for _, e := range r.Examples {
-		if e.Change == delivery.WouldFail.String() {
+		if e.Effect == delivery.WouldFail.String() {
 			examples = append(examples, e)
 		}
 	}
@@ -219,7 +219,7 @@ func (p *diffPage) addErrors(r delivery.RouteDifference) {
 
 // addExamples writes events, with what there is to say of each. A reason that
 // several share is said once.
-func (p *diffPage) addExamples(examples []delivery.ChangeExample) {
+func (p *diffPage) addExamples(examples []delivery.EffectExample) {
 	said := ""
 	for _, e := range examples {
 		p.details = append(p.details, fmt.Sprintf("  %s  %s", printable(e.ID), printable(e.Subject)))

@@ -18,11 +18,11 @@ import (
 
 // partOf is what was found of a comparison that did not come to its end.
 func partOf(events uint64, lost uint64) delivery.Difference {
-	counts := delivery.ChangeCounts{Lose: lost, Unchanged: events - lost}
+	counts := delivery.EffectCounts{Lose: lost, Unchanged: events - lost}
 	return delivery.Difference{
 		Running: "aaaa", Proposed: "bbbb", Events: events, Selected: 1000, Partial: true,
 		Sinks: []delivery.SinkDifference{{Name: "crm", Kind: "log", Counts: counts, Routes: []delivery.RouteDifference{
-			{Name: "paid", Counts: counts, Examples: []delivery.ChangeExample{{Change: "lose", Seq: 1, ID: "e\x1b[2J", Subject: "orders.paid"}}},
+			{Name: "paid", Counts: counts, Examples: []delivery.EffectExample{{Effect: "lose", Seq: 1, ID: "e\x1b[2J", Subject: "orders.paid"}}},
 		}}},
 		Routes: []delivery.RouteDifference{{Name: "paid", Counts: counts}, {Name: "default", Default: true}},
 	}
@@ -123,9 +123,9 @@ func TestDiffFindings(t *testing.T) {
 	}{
 		"nothing": {delivery.Difference{}, []string{}},
 		"of sinks": {delivery.Difference{Sinks: []delivery.SinkDifference{
-			{Counts: delivery.ChangeCounts{Lose: 1, Unchanged: 1}}, {Counts: delivery.ChangeCounts{Transform: 2, Fixed: 1, Failing: 1}},
+			{Counts: delivery.EffectCounts{Lose: 1, Unchanged: 1}}, {Counts: delivery.EffectCounts{Transform: 2, Fixed: 1, Failing: 1}},
 		}}, []string{"lose", "transform"}},
-		"an error that another route covers": {delivery.Difference{Routes: []delivery.RouteDifference{{Counts: delivery.ChangeCounts{Error: 1, Gain: 1}}}}, []string{"error"}},
+		"an error that another route covers": {delivery.Difference{Routes: []delivery.RouteDifference{{Counts: delivery.EffectCounts{Error: 1, Gain: 1}}}}, []string{"error"}},
 	} {
 		if diff := cmp.Diff(tt.want, found(tt.d)); diff != "" {
 			t.Errorf("%s (-want +got)\n%s", name, diff)
@@ -139,15 +139,15 @@ func TestDiffPage(t *testing.T) {
 	t.Parallel()
 	d := delivery.Difference{
 		Running: "aaaa", Proposed: "bbbb", Events: 7, Foreign: 1,
-		Sinks: []delivery.SinkDifference{{Name: "crm", Kind: "http", KindNow: "log", Counts: delivery.ChangeCounts{Fixed: 2, Unchanged: 5},
-			Routes: []delivery.RouteDifference{{Name: "all", NameNow: "route-1", Counts: delivery.ChangeCounts{Fixed: 2, Unchanged: 5}}}}},
+		Sinks: []delivery.SinkDifference{{Name: "crm", Kind: "http", KindNow: "log", Counts: delivery.EffectCounts{Fixed: 2, Unchanged: 5},
+			Routes: []delivery.RouteDifference{{Name: "all", NameNow: "route-1", Counts: delivery.EffectCounts{Fixed: 2, Unchanged: 5}}}}},
 		Routes: []delivery.RouteDifference{
-			{Name: "all", NameNow: "route-1", Counts: delivery.ChangeCounts{Unchanged: 7}},
-			{Name: "vip", Standing: "new", Counts: delivery.ChangeCounts{Error: 7}, Examples: []delivery.ChangeExample{
-				{Change: "error", ID: "e1", Subject: "orders.paid", Place: "new.yaml:3:9", Error: "when: data.vip: there is no vip"},
-				{Change: "error", ID: "e2", Subject: "orders.paid", Place: "new.yaml:3:9", Error: "when: data.vip: there is no vip"},
+			{Name: "all", NameNow: "route-1", Counts: delivery.EffectCounts{Unchanged: 7}},
+			{Name: "vip", Standing: "new", Counts: delivery.EffectCounts{Error: 7}, Examples: []delivery.EffectExample{
+				{Effect: "error", ID: "e1", Subject: "orders.paid", Place: "new.yaml:3:9", Error: "when: data.vip: there is no vip"},
+				{Effect: "error", ID: "e2", Subject: "orders.paid", Place: "new.yaml:3:9", Error: "when: data.vip: there is no vip"},
 			}},
-			{Name: "default", Default: true, Counts: delivery.ChangeCounts{Lose: 1}},
+			{Name: "default", Default: true, Counts: delivery.EffectCounts{Lose: 1}},
 		},
 	}
 	want := `rules aaaa (running) and bbbb (new.yaml)

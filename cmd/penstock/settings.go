@@ -67,7 +67,7 @@ func (o overrides) apply(c *config.Config) error {
 		}
 		*a.set = a.value
 	}
-	if o.admin != "" && c.Server.AdminToken.IsZero() && !isLoopback(o.admin) {
+	if o.admin != "" && !c.Server.AdminGuarded() && !isLoopback(o.admin) {
 		return usagef("--admin %s is not a loopback address, so server.admin_token is required in the file", o.admin)
 	}
 	return nil

@@ -25,13 +25,13 @@ func (a *App) buildAdmin(catalog *clickfunnels.Catalog) error {
 		return nil
 	}
 	o := console.Options{
-		Addr: a.config.Server.Admin, Token: a.config.Server.AdminToken,
-		Metrics: a.telemetry.Handler(), Logger: a.log.With("part", "console"),
+		Addr: a.config.Server.Admin, Tokens: console.Credentials(a.config.Server), Ready: a.notReady,
+		Metrics: a.telemetry.Handler(), Logger: a.log.With("part", "console"), AuditLogger: a.log.With("part", "audit"),
 	}
 	if a.o.has(config.RoleConsole) {
 		o.Dead, o.Sinks, o.Status, o.Outstanding = a.broker, a.sinkStatus, a.status, a.bypassing
 		o.Rejected, o.Control, o.Events, o.Replays = rejectedStore{a.broker, a}, sinkControl{a.broker, a}, &history{app: a}, a.replays
-		o.Rules = ruleDiffs{a, catalog}
+		o.Rules, o.Changes, o.Tails = ruleDiffs{a, catalog}, a.broker, &tails{app: a}
 	} else {
 		o.MetricsOnly = true
 	}
@@ -141,7 +141,7 @@ func (a *App) status(ctx context.Context) (console.Status, error) {
 	return console.Status{
 		Version: a.o.Version, Started: a.started, UptimeSeconds: int64(time.Since(a.started).Seconds()),
 		Durability: string(i.Durability), DurabilityAsserted: !i.Embedded,
-		DataDir: i.DataDir, URL: i.URL, NATSListen: i.Listen,
+		DataDir: i.DataDir, URL: i.URL, NATSListen: i.Listen, NotReady: a.notReady(),
 		Events: console.EventCounts{
 			Kept: st.Events, FirstSeq: st.FirstSeq, LastSeq: st.LastSeq, Bytes: st.Bytes,
 			LimitBytes: st.Limit, Foreign: st.Foreign, DeadLetters: st.Dead,

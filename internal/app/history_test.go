@@ -20,7 +20,7 @@ import (
 // client returns a client of the process's admin API.
 func (p *process) client() *console.Client {
 	p.t.Helper()
-	c, err := console.NewClient("http://"+p.AdminAddr().String(), "", nil)
+	c, err := console.NewClient("http://"+p.AdminAddr().String(), "", describedClient(p.t))
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -22,7 +22,7 @@ import (
 // admin returns a client of the process's admin API.
 func (p *process) admin() *console.Client {
 	p.t.Helper()
-	c, err := console.NewClient("http://"+p.AdminAddr().String(), "", nil)
+	c, err := console.NewClient("http://"+p.AdminAddr().String(), "", describedClient(p.t))
 	if err != nil {
 		p.t.Fatal(err)
 	}

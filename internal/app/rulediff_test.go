@@ -74,20 +74,20 @@ func TestRuleDiff(t *testing.T) {
 		t.Errorf("looked at %d of %d from %s to %s, partial %t", d.Events, d.Selected, d.First, d.Last, d.Partial)
 	}
 	want := []delivery.SinkDifference{
-		{Name: "crm", Kind: "log", Counts: delivery.ChangeCounts{Gain: 20, Lose: 50, Transform: 200, Error: 20}, Routes: []delivery.RouteDifference{
-			{Name: "paid", Counts: delivery.ChangeCounts{Lose: 50, Transform: 200}, Examples: []delivery.ChangeExample{
-				{Change: "lose", Seq: 51, ID: "i050", Subject: "orders.invoice.paid"},
-				{Change: "transform", Seq: 101, ID: "i100", Subject: "orders.invoice.paid", Values: []delivery.ValueChange{{Path: "total", Before: `"100.00"`, After: "100"}}},
+		{Name: "crm", Kind: "log", Counts: delivery.EffectCounts{Gain: 20, Lose: 50, Transform: 200, Error: 20}, Routes: []delivery.RouteDifference{
+			{Name: "paid", Counts: delivery.EffectCounts{Lose: 50, Transform: 200}, Examples: []delivery.EffectExample{
+				{Effect: "lose", Seq: 51, ID: "i050", Subject: "orders.invoice.paid"},
+				{Effect: "transform", Seq: 101, ID: "i100", Subject: "orders.invoice.paid", Values: []delivery.ValueChange{{Path: "total", Before: `"100.00"`, After: "100"}}},
 			}},
-			{Name: "contacts", Standing: "new", Counts: delivery.ChangeCounts{Gain: 20, Error: 20}, Examples: []delivery.ChangeExample{
-				{Change: "gain", Seq: 301, ID: "c000", Subject: "contact.created"},
-				{Change: "error", Seq: 303, ID: "c002", Subject: "contact.created", Place: "new.yaml:8:61", Error: "when: data.vip: is a string, neither true nor false"},
+			{Name: "contacts", Standing: "new", Counts: delivery.EffectCounts{Gain: 20, Error: 20}, Examples: []delivery.EffectExample{
+				{Effect: "gain", Seq: 301, ID: "c000", Subject: "contact.created"},
+				{Effect: "error", Seq: 303, ID: "c002", Subject: "contact.created", Place: "new.yaml:8:61", Error: "when: data.vip: is a string, neither true nor false"},
 			}},
 		}},
-		{Name: "lake", Kind: "log", Counts: delivery.ChangeCounts{Gain: 50, Lose: 40, Unchanged: 70}, Routes: []delivery.RouteDifference{
-			{Name: "default", Default: true, Counts: delivery.ChangeCounts{Gain: 50, Lose: 40, Unchanged: 70}, Examples: []delivery.ChangeExample{
-				{Change: "gain", Seq: 51, ID: "i050", Subject: "orders.invoice.paid"},
-				{Change: "lose", Seq: 301, ID: "c000", Subject: "contact.created"},
+		{Name: "lake", Kind: "log", Counts: delivery.EffectCounts{Gain: 50, Lose: 40, Unchanged: 70}, Routes: []delivery.RouteDifference{
+			{Name: "default", Default: true, Counts: delivery.EffectCounts{Gain: 50, Lose: 40, Unchanged: 70}, Examples: []delivery.EffectExample{
+				{Effect: "gain", Seq: 51, ID: "i050", Subject: "orders.invoice.paid"},
+				{Effect: "lose", Seq: 301, ID: "c000", Subject: "contact.created"},
 			}},
 		}},
 	}

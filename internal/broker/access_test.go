@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -81,7 +83,7 @@ func TestRolesWorkWithLeastRights(t *testing.T) {
 	p := provisioned(t, as(RoleProvisioner))
 	want := []string{
 		"made stream PENSTOCK_EVENTS", "made stream PENSTOCK_RETRY", "made stream PENSTOCK_DEAD",
-		"made stream PENSTOCK_REJECTED", "made stream PENSTOCK_JOBS", "made stream PENSTOCK_ATTEMPTS",
+		"made stream PENSTOCK_REJECTED", "made stream PENSTOCK_JOBS", "made stream PENSTOCK_ATTEMPTS", "made stream PENSTOCK_AUDIT",
 		"made consumer sink-crm on stream PENSTOCK_EVENTS", "made consumer retry-crm on stream PENSTOCK_RETRY",
 	}
 	if got := p.Changes(); !slices.Equal(got, want) {
@@ -115,6 +117,25 @@ func TestRolesWorkWithLeastRights(t *testing.T) {
 	}
 	if _, err := console.DropDead(t.Context(), letters[1].Seq); err != nil {
 		t.Errorf("drop a dead letter: %v", err)
+	}
+	expired, cancel := context.WithCancel(t.Context())
+	cancel()
+	enough := errors.New("enough")
+	if err := console.FollowEvents(t.Context(), Follow{}, func(StoredEvent) error { return enough }); !errors.Is(err, enough) {
+		t.Errorf("follow events: %v", err)
+	}
+	router.Record(testRecord(1, "crm"))
+	if err := router.RunRecords(expired); err != nil {
+		t.Errorf("store records: %v", err)
+	}
+	if err := console.FollowRecords(t.Context(), Follow{}, func(RecordBatch) error { return enough }); !errors.Is(err, enough) {
+		t.Errorf("follow records: %v", err)
+	}
+	if err := console.SaveChange(t.Context(), delivery.Change{ID: "one", Action: "drop dead letter"}); err != nil {
+		t.Errorf("record a change: %v", err)
+	}
+	if got, _, err := console.AuditedChanges(t.Context(), delivery.ChangeFilter{Limit: 10}); err != nil || len(got) != 1 {
+		t.Errorf("read changes: %v, %v", got, err)
 	}
 	if _, err := console.Stats(t.Context()); err != nil {
 		t.Errorf("statistics: %v", err)

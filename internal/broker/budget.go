@@ -69,7 +69,7 @@ func rejectedBytes(events int64) int64 {
 }
 
 // besides is what all streams but those of events and retries may hold.
-func (b budget) besides() int64 { return b.dead + b.rejected + b.records + jobBytes }
+func (b budget) besides() int64 { return b.dead + b.rejected + b.records + jobBytes + changeBytes }
 
 // budgetFor is the budget of every stream around the given bytes of events.
 func budgetFor(events int64) budget {

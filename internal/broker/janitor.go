@@ -143,8 +143,8 @@ func (b *Broker) pressed(ctx context.Context, info *jetstream.StreamInfo, now ti
 	return min(upTo, known), err
 }
 
-// seqAt is the sequence of the first event stored at or after t, or the one
-// after the last.
+// seqAt is the sequence of the first message of a stream stored at or after t,
+// or the one after the last.
 func (b *Broker) seqAt(ctx context.Context, info *jetstream.StreamInfo, t time.Time) (uint64, error) {
 	if !info.State.FirstTime.Before(t) {
 		return info.State.FirstSeq, nil
@@ -155,12 +155,12 @@ func (b *Broker) seqAt(ctx context.Context, info *jetstream.StreamInfo, t time.T
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	fail := func(err error) (uint64, error) {
-		return 0, fmt.Errorf("find the first event since %s: %w", t.Format(time.RFC3339), err)
+		return 0, fmt.Errorf("find the first message since %s: %w", t.Format(time.RFC3339), err)
 	}
 	// The client has no call for this; a consumer made for it would need the
 	// right to make consumers.
 	req := fmt.Appendf(nil, `{"start_time":%q,"next_by_subj":">"}`, t.UTC().Format(time.RFC3339Nano))
-	m, err := b.admin.nc.RequestWithContext(ctx, api+"DIRECT.GET."+EventsStream, req)
+	m, err := b.admin.nc.RequestWithContext(ctx, api+"DIRECT.GET."+info.Config.Name, req)
 	if err != nil {
 		return fail(err)
 	}

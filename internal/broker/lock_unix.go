@@ -19,7 +19,7 @@ type dirLock struct{ f *os.File }
 
 // lockDir takes the directory or says who has it.
 func lockDir(dir string) (*dirLock, error) {
-	path := filepath.Join(dir, "penstock.lock")
+	path := filepath.Join(dir, lockName)
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open lock of data directory: %w", err)

@@ -16,6 +16,7 @@ const (
 	rejectedStream = "PENSTOCK_REJECTED"
 	jobsStream     = "PENSTOCK_JOBS"
 	recordStream   = "PENSTOCK_ATTEMPTS"
+	auditStream    = "PENSTOCK_AUDIT"
 )
 
 // Subjects of our own streams. None of them is ever made from a request.
@@ -26,7 +27,11 @@ const (
 	rejectedPrefix = "penstock.rejected."
 	jobPrefix      = "penstock.jobs."
 	recordPrefix   = "penstock.attempts."
+	auditPrefix    = "penstock.audit."
 )
+
+// lockName is the file of the data directory that a running process holds.
+const lockName = "penstock.lock"
 
 // Consumer names. A sink's name is unique, so its consumers' are.
 const (

@@ -83,7 +83,7 @@ func eachSink(sinks []string, before, after string) []string {
 
 // ourStreams are all streams, in the order in which they are made.
 func ourStreams() []string {
-	return []string{EventsStream, retryStream, deadStream, rejectedStream, jobsStream, recordStream}
+	return []string{EventsStream, retryStream, deadStream, rejectedStream, jobsStream, recordStream, auditStream}
 }
 
 func streamRights() []Right {
@@ -134,6 +134,8 @@ func consoleRights() []Right {
 		rights("delete what was retried, dropped, accepted or erased", api+"STREAM.MSG.DELETE."+d, api+"STREAM.MSG.DELETE."+rejectedStream,
 			api+"STREAM.MSG.DELETE."+e, api+"STREAM.MSG.DELETE."+r, api+"STREAM.MSG.DELETE."+recordStream),
 		rights("record what was erased", recordPrefix+"*"),
+		readRights("read who changed what", auditStream),
+		rights("record who changed what", auditPrefix+"*"),
 		rights("pause a sink", api+"STREAM.UPDATE."+e),
 		rights("prune a removed sink", api+"CONSUMER.LIST."+e, api+"CONSUMER.LIST."+r, api+"CONSUMER.DELETE."+r+".*", api+"STREAM.PURGE."+r),
 	)

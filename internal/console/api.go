@@ -19,8 +19,11 @@ type Status struct {
 	DataDir string `json:"data_dir,omitempty"`
 	URL     string `json:"url,omitempty"`
 	// NATSListen is where other NATS clients may subscribe; empty: nowhere.
-	NATSListen string      `json:"nats_listen,omitempty"`
-	Events     EventCounts `json:"events"`
+	NATSListen string `json:"nats_listen,omitempty"`
+	// NotReady says why the process should get no webhooks now, as /readyz
+	// does; absent: it should. What sinks do has no part in it.
+	NotReady []string    `json:"not_ready,omitempty"`
+	Events   EventCounts `json:"events"`
 }
 
 // EventCounts say what the stream of events holds.
@@ -73,8 +76,11 @@ type SinkStatus struct {
 // SinkList is the answer of GET /api/v1/sinks.
 type SinkList struct {
 	Items []SinkStatus `json:"items"`
-	// Removed are sinks that are not configured any more and have left a queue.
+	// Removed are sinks that are not configured any more and have left a queue;
+	// they are on the last page.
 	Removed []RemovedSink `json:"removed"`
+	// Next is the cursor of the next page; empty: this was the last one.
+	Next string `json:"next,omitempty"`
 }
 
 // RemovedSink is what is left of a sink that is not configured any more.

@@ -34,16 +34,15 @@ const (
 )
 
 func (s *Server) retryMany(ctx context.Context, c echo.Context) (any, error) {
-	return s.changeMany(ctx, c, &bulk{action: "retry", do: s.o.Dead.RetryDead, outstanding: s.o.Outstanding})
+	return s.changeMany(ctx, c, &bulk{do: s.o.Dead.RetryDead, outstanding: s.o.Outstanding})
 }
 
 func (s *Server) dropMany(ctx context.Context, c echo.Context) (any, error) {
-	return s.changeMany(ctx, c, &bulk{action: "drop", do: s.o.Dead.DropDead})
+	return s.changeMany(ctx, c, &bulk{do: s.o.Dead.DropDead})
 }
 
 // bulk is one bulk request at work.
 type bulk struct {
-	action      string
 	do          changeOne
 	outstanding func(sink string) int // nil: not asked
 	list        func(context.Context, delivery.DeadFilter) ([]delivery.DeadLetter, bool, error)
@@ -82,7 +81,7 @@ func (s *Server) changeMany(ctx context.Context, c echo.Context, b *bulk) (any, 
 	b.list, b.stopping = s.o.Dead.DeadLetters, s.stopping
 	err = b.run(ctx)
 	if r := b.result; err == nil || r.Done > 0 {
-		s.audit(c, b.action+" dead letters", slog.String("sink", req.Sink), slog.String("class", req.Class),
+		note(c, slog.String("sink", req.Sink), slog.String("class", req.Class),
 			slog.String("since", req.Since), slog.Bool("all", req.All),
 			slog.Int("done", r.Done), slog.Int("gone", r.Gone), slog.Int("failed", r.Failed), slog.Bool("more", r.Next != ""))
 	}

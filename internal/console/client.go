@@ -83,14 +83,20 @@ type DeadQuery struct {
 }
 
 func (q DeadQuery) encode() string {
+	return encode(q.Limit, map[string]string{"sink": q.Sink, "class": q.Class, "since": q.Since, "cursor": q.Cursor})
+}
+
+// encode writes the parameters of a list; those that are empty, and a limit of
+// 0, are left out.
+func encode(limit int, params map[string]string) string {
 	v := url.Values{}
-	for name, value := range map[string]string{"sink": q.Sink, "class": q.Class, "since": q.Since, "cursor": q.Cursor} {
+	for name, value := range params {
 		if value != "" {
 			v.Set(name, value)
 		}
 	}
-	if q.Limit != 0 {
-		v.Set("limit", strconv.Itoa(q.Limit))
+	if limit != 0 {
+		v.Set("limit", strconv.Itoa(limit))
 	}
 	if len(v) == 0 {
 		return ""
@@ -241,13 +247,13 @@ func (c *Client) request(ctx context.Context, method, path string, in any) (*htt
 // unreachable explains why there is no answer at all.
 func (c *Client) unreachable(err error) error {
 	if errors.Is(err, syscall.ECONNREFUSED) {
-		return &noServerError{base: c.base, err: err}
+		return &UnreachableError{"no penstock answers at " + c.base + "; is `penstock serve` running? Name it by -c FILE or --server URL", err}
 	}
 	var u *url.Error
 	if errors.As(err, &u) {
 		err = u.Err
 	}
-	return fmt.Errorf("ask %s: %w", c.base, err)
+	return &UnreachableError{fmt.Sprintf("ask %s: %v", c.base, err), err}
 }
 
 // refused explains an answer that is not 200.
@@ -260,7 +266,7 @@ func (c *Client) refused(resp *http.Response, body []byte) error {
 	case resp.StatusCode == http.StatusUnauthorized && c.token.IsZero():
 		e.Problem = Problem{Error: "the admin API wants a token: set PENSTOCK_TOKEN"}
 	case resp.StatusCode == http.StatusUnauthorized:
-		e.Problem = Problem{Error: "the admin API wants another token: compare PENSTOCK_TOKEN with the server's server.admin_token"}
+		e.Problem = Problem{Error: "the admin API wants another token: compare PENSTOCK_TOKEN with the server's server.admin_token and server.admin_tokens"}
 	}
 	return e
 }
@@ -271,15 +277,13 @@ func (c *Client) stranger(resp *http.Response) error {
 		c.base, resp.StatusCode, oneLine(resp.Header.Get("Content-Type")))
 }
 
-// noServerError says that nobody listens.
-type noServerError struct {
-	base string
+// UnreachableError says that there was no answer.
+type UnreachableError struct {
+	text string
 	err  error
 }
 
-func (e *noServerError) Error() string {
-	return "no penstock answers at " + e.base + "; is `penstock serve` running? Name it by -c FILE or --server URL"
-}
+func (e *UnreachableError) Error() string { return e.text }
 
 // Unwrap returns the cause.
-func (e *noServerError) Unwrap() error { return e.err }
+func (e *UnreachableError) Unwrap() error { return e.err }

@@ -21,7 +21,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/penstock/penstock/config"
 	"github.com/penstock/penstock/internal/delivery"
 	"github.com/penstock/penstock/internal/httpconn"
 	"github.com/penstock/penstock/internal/replay"
@@ -56,10 +55,10 @@ type Replays interface {
 type Options struct {
 	// Addr is server.admin, host:port.
 	Addr string
-	// Token is what callers must present. It may be empty only while Addr is a
-	// loopback address.
-	Token config.Secret
-	Dead  DeadLetters
+	// Tokens are what callers must present: any of them. There may be none only
+	// while Addr is a loopback address.
+	Tokens []Credential
+	Dead   DeadLetters
 	// Events tells of events; nil: their addresses do not exist.
 	Events Events
 	// Rules tries rules on stored events; nil: nothing is under /api/v1/rules.
@@ -73,6 +72,10 @@ type Options struct {
 	Control  SinkControl
 	// Replays; nil: there is nothing under /api/v1/replays.
 	Replays Replays
+	// Tails follows events; nil: there is no /api/v1/tail.
+	Tails Tails
+	// Changes keeps who changed what; nil: it is only logged.
+	Changes ChangeLog
 	// Outstanding returns how many redriven deliveries wait in the sink's retry lane,
 	// cheaply. Nil: retrying many dead letters is not held back by it.
 	Outstanding func(sink string) int
@@ -81,9 +84,14 @@ type Options struct {
 	// MetricsOnly leaves out all but /metrics, for a process that has no part
 	// in the admin API. Dead, Sinks and Status may be nil then.
 	MetricsOnly bool
+	// Ready says why the process should get no webhooks now, for GET /readyz;
+	// nil: it always should.
+	Ready func() []string
 	// Logger gets a line for every change made, and refused requests, at most
 	// one a second. Nil: nothing is logged.
 	Logger *slog.Logger
+	// AuditLogger gets the line for a change instead of Logger, when not nil.
+	AuditLogger *slog.Logger
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
 	// MaxConcurrent bounds the requests answered at one time; zero: 16.
@@ -109,13 +117,14 @@ type Server struct {
 	log      *slog.Logger
 	http     *http.Server
 	listener net.Listener
-	guard    guard
+	guard    *guard
 	slots    chan struct{} // one for every request that is answered
 	bulk     chan struct{} // only one bulk request runs at a time
 	// searching: only one search runs at a time.
 	searching chan struct{}
 	// diffing: only one comparison of rules runs at a time.
 	diffing  chan struct{}
+	tails    chan struct{} // one for everybody who follows
 	refusals seldom
 	fresh    httpconn.Fresh
 
@@ -135,12 +144,16 @@ func New(o Options) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		o: o, log: o.Logger, guard: newGuard(o.Addr, o.Token),
+		o: o, log: o.Logger, guard: newGuard(o.Addr),
 		slots: make(chan struct{}, o.MaxConcurrent), bulk: make(chan struct{}, 1), searching: make(chan struct{}, 1),
 		diffing:  make(chan struct{}, 1),
+		tails:    make(chan struct{}, maxTails),
 		stopping: make(chan struct{}),
 	}
 	s.guard.open = o.MetricsOnly
+	if err := s.guard.admitOnly(o.Tokens); err != nil {
+		return nil, err
+	}
 	s.lifetime, s.cut = context.WithCancel(context.Background())
 	routes := s.newRoutes()
 	s.http = &http.Server{
@@ -165,6 +178,9 @@ func withDefaults(o Options) Options {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.AuditLogger == nil {
+		o.AuditLogger = o.Logger
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -184,7 +200,7 @@ func check(o Options) error {
 		return fmt.Errorf("server.admin must be host:port, such as 127.0.0.1:8081, got %q", o.Addr)
 	case o.MetricsOnly:
 		return nil
-	case o.Token.IsZero() && !loopback(host):
+	case len(o.Tokens) == 0 && !loopback(host):
 		return fmt.Errorf("server.admin %s is not a loopback address, so server.admin_token is required; set it, or server.admin to 127.0.0.1:8081", o.Addr)
 	case o.Dead == nil || o.Sinks == nil || o.Status == nil:
 		return errors.New("options: Dead, Sinks and Status are required")

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
@@ -68,16 +67,20 @@ func (s *Server) listDead(ctx context.Context, c echo.Context) (any, error) {
 // query returns the parameters of a list, each known and given once.
 func query(c echo.Context, known ...string) (url.Values, error) {
 	q := c.QueryParams()
+	return q, knownParams(q, known...)
+}
+
+func knownParams(q url.Values, known ...string) error {
 	for name, values := range q {
 		if !slices.Contains(known, name) {
 			last := len(known) - 1
-			return nil, bad("known are "+strings.Join(known[:last], ", ")+" and "+known[last], "unknown parameter %q", name)
+			return bad("known are "+strings.Join(known[:last], ", ")+" and "+known[last], "unknown parameter %q", name)
 		}
 		if len(values) > 1 {
-			return nil, bad("give it once", "parameter %q is given %d times", name, len(values))
+			return bad("give it once", "parameter %q is given %d times", name, len(values))
 		}
 	}
-	return q, nil
+	return nil
 }
 
 // readCursor returns the sequence of the last one seen; 0 for no cursor.
@@ -114,23 +117,8 @@ func (s *Server) filter(sink, class, since string) (delivery.DeadFilter, error) 
 		return f, bad(fmt.Sprintf("known are %v", classes), "unknown class %q", class)
 	}
 	var err error
-	f.Since, err = s.since(since)
+	f.Since, err = s.moment("since", since)
 	return f, err
-}
-
-// since reads a time, or how long ago it was; empty is the zero time.
-func (s *Server) since(text string) (time.Time, error) {
-	if text == "" {
-		return time.Time{}, nil
-	}
-	if at, err := time.Parse(time.RFC3339, text); err == nil {
-		return at, nil
-	}
-	ago, err := time.ParseDuration(text)
-	if err != nil || ago < 0 {
-		return time.Time{}, bad("write 24h for the last day, or a time such as 2026-11-23T12:00:00Z", "since %q is neither a time nor a duration", text)
-	}
-	return s.o.Now().Add(-ago), nil
 }
 
 // sequence is the number of a dead letter in the path.
@@ -167,17 +155,17 @@ func wireBody(body []byte) (text, encoding string) {
 }
 
 func (s *Server) retryDead(ctx context.Context, c echo.Context) (any, error) {
-	return s.changeDead(ctx, c, "retry", s.o.Dead.RetryDead)
+	return s.changeDead(ctx, c, s.o.Dead.RetryDead)
 }
 
 func (s *Server) dropDead(ctx context.Context, c echo.Context) (any, error) {
-	return s.changeDead(ctx, c, "drop", s.o.Dead.DropDead)
+	return s.changeDead(ctx, c, s.o.Dead.DropDead)
 }
 
 // changeOne is DeadLetters.RetryDead or DropDead.
 type changeOne func(ctx context.Context, seq uint64) (delivery.DeadLetter, error)
 
-func (s *Server) changeDead(ctx context.Context, c echo.Context, action string, do changeOne) (any, error) {
+func (s *Server) changeDead(ctx context.Context, c echo.Context, do changeOne) (any, error) {
 	seq, err := sequence(c)
 	if err != nil {
 		return nil, err
@@ -186,19 +174,8 @@ func (s *Server) changeDead(ctx context.Context, c echo.Context, action string, 
 	if err != nil {
 		return nil, err
 	}
-	s.audit(c, action+" dead letter", slog.Uint64("seq", seq), slog.String("sink", d.Sink), slog.String("event", d.Event.ID))
+	note(c, slog.Uint64("seq", seq), slog.String("sink", d.Sink), slog.String("event", d.Event.ID))
 	return wireLetter(d), nil
-}
-
-// audit writes who changed what.
-func (s *Server) audit(c echo.Context, what string, attrs ...slog.Attr) {
-	by := "anybody on this machine"
-	if s.guard.hasToken {
-		by = "server.admin_token"
-	}
-	attrs = append([]slog.Attr{slog.String("action", what), slog.String("by", by),
-		slog.String("remote", c.Request().RemoteAddr)}, attrs...)
-	s.log.LogAttrs(context.Background(), slog.LevelInfo, "admin change", attrs...)
 }
 
 func wireLetter(d delivery.DeadLetter) DeadLetter {

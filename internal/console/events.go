@@ -19,6 +19,9 @@ const searchTimeout = 10 * time.Minute
 // maxEventID bounds an id that is searched for, in bytes.
 const maxEventID = 128
 
+// linesType is the media type of lines of JSON.
+const linesType = "application/x-ndjson"
+
 // Events knows what became of events. Its methods may be called concurrently;
 // what they return must hold no secret, nor must their errors. They wrap
 // delivery.ErrNoEvent for an event that is not there.
@@ -60,26 +63,18 @@ func (e *PatternError) Error() string { return e.Err.Error() }
 // Unwrap returns the cause.
 func (e *PatternError) Unwrap() error { return e.Err }
 
-// eventRoutes adds the addresses of events.
-func (s *Server) eventRoutes(api *echo.Group) {
-	if s.o.Events == nil {
-		return
+// events answers with a list, or with a search for what is named.
+func (s *Server) events(c echo.Context) error {
+	if q := c.QueryParams(); q.Has("id") || q.Has("subject_id") {
+		return s.searchEvents(c)
 	}
-	list := s.handle(s.listEvents)
-	api.GET("/events", func(c echo.Context) error {
-		if q := c.QueryParams(); q.Has("id") || q.Has("subject_id") {
-			return s.searchEvents(c)
-		}
-		return list(c)
-	})
-	api.GET("/events/:seq", s.handle(s.showEvent))
-	api.POST("/events/:seq/erase", s.change(s.eraseEvent))
+	return s.handle(s.listEvents)(c)
 }
 
 func (s *Server) listEvents(ctx context.Context, c echo.Context) (any, error) {
 	q := c.QueryParams()
-	if no := knownParams(q, "pattern", "since", "until", "sink", "outcome", "cursor", "limit"); no != nil {
-		return nil, no
+	if _, err := query(c, "pattern", "since", "until", "sink", "outcome", "cursor", "limit"); err != nil {
+		return nil, err
 	}
 	f := EventFilter{Pattern: q.Get("pattern"), Sink: q.Get("sink"), Outcome: q.Get("outcome")}
 	if f.Sink != "" && !sinkName.MatchString(f.Sink) {
@@ -104,19 +99,6 @@ func (s *Server) listEvents(ctx context.Context, c echo.Context) (any, error) {
 		}
 	}
 	return s.o.Events.List(ctx, f)
-}
-
-// knownParams refuses a parameter that is not known, or given twice.
-func knownParams(q map[string][]string, known ...string) *refusal {
-	for name, values := range q {
-		if !slices.Contains(known, name) {
-			return bad("known are "+strings.Join(known, ", "), "unknown parameter %q", name)
-		}
-		if len(values) > 1 {
-			return bad("give it once", "parameter %q is given %d times", name, len(values))
-		}
-	}
-	return nil
 }
 
 // moment reads a time, or how long ago; "" is the zero time.
@@ -157,7 +139,7 @@ func (s *Server) eraseEvent(ctx context.Context, c echo.Context) (any, error) {
 	}
 	r, err := s.o.Events.Erase(ctx, seq)
 	if err == nil || r.Events+r.Retries+r.DeadLetters+r.Records > 0 {
-		s.audit(c, "erase event", slog.Uint64("seq", seq), slog.Int("events", r.Events), slog.Int("retries", r.Retries),
+		note(c, slog.Uint64("seq", seq), slog.Int("events", r.Events), slog.Int("retries", r.Retries),
 			slog.Int("dead_letters", r.DeadLetters), slog.Int("records", r.Records), slog.Bool("complete", err == nil))
 	}
 	return r, err
@@ -166,8 +148,8 @@ func (s *Server) eraseEvent(ctx context.Context, c echo.Context) (any, error) {
 // search reads what is searched for.
 func (s *Server) search(c echo.Context) (EventSearch, error) {
 	q := c.QueryParams()
-	if no := knownParams(q, "id", "subject_id", "since"); no != nil {
-		return EventSearch{}, no
+	if _, err := query(c, "id", "subject_id", "since"); err != nil {
+		return EventSearch{}, err
 	}
 	find := EventSearch{ID: q.Get("id"), SubjectID: q.Get("subject_id")}
 	if (find.ID == "") == (find.SubjectID == "") {
@@ -233,12 +215,14 @@ type lines struct{ w *echo.Response }
 
 func (l *lines) write(line any) {
 	if !l.w.Committed {
-		l.w.Header().Set(echo.HeaderContentType, "application/x-ndjson")
+		l.w.Header().Set(echo.HeaderContentType, linesType)
 		l.w.WriteHeader(http.StatusOK)
 	}
 	// The server's own deadline is for answers that come at once. Whoever is
 	// gone gets nothing, which ends the search by its context.
-	_ = http.NewResponseController(l.w).SetWriteDeadline(time.Now().Add(writeTimeout))
+	control := http.NewResponseController(l.w)
+	_ = control.SetReadDeadline(time.Time{})
+	_ = control.SetWriteDeadline(time.Now().Add(writeTimeout))
 	enc := json.NewEncoder(l.w)
 	enc.SetEscapeHTML(false)
 	_ = enc.Encode(line)

@@ -24,21 +24,7 @@ type EventQuery struct {
 }
 
 func (q EventQuery) encode() string {
-	v := url.Values{}
-	for name, value := range map[string]string{
-		"pattern": q.Pattern, "sink": q.Sink, "outcome": q.Outcome, "since": q.Since, "until": q.Until, "cursor": q.Cursor,
-	} {
-		if value != "" {
-			v.Set(name, value)
-		}
-	}
-	if q.Limit != 0 {
-		v.Set("limit", strconv.Itoa(q.Limit))
-	}
-	if len(v) == 0 {
-		return ""
-	}
-	return "?" + v.Encode()
+	return encode(q.Limit, map[string]string{"pattern": q.Pattern, "sink": q.Sink, "outcome": q.Outcome, "since": q.Since, "until": q.Until, "cursor": q.Cursor})
 }
 
 // EventList returns one page of events, newest first.

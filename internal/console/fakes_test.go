@@ -205,7 +205,12 @@ func serve(t *testing.T, l *letters, edit func(*Options)) running {
 }
 
 // withToken makes serve ask for the secret.
-func withToken(o *Options) { o.Token = config.NewSecret(secret) }
+func withToken(o *Options) { o.Tokens = operator(secret) }
+
+// operator is one operator with a token, nobody without one.
+func operator(token string) []Credential {
+	return Credentials(config.Server{AdminToken: config.NewSecret(token)})
+}
 
 // ask makes a request and returns status and body. Headers are "Name: value";
 // Host is one of them.
@@ -223,7 +228,7 @@ func (r running) ask(t *testing.T, method, path, body string, headers ...string)
 		}
 		req.Header.Add(name, value)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := (&http.Client{Transport: describedTransport{t}}).Do(req)
 	if err != nil {
 		t.Fatalf("%s %s: %v", method, path, err)
 	}
@@ -238,7 +243,7 @@ func (r running) ask(t *testing.T, method, path, body string, headers ...string)
 // client returns a client of the server with a token.
 func (r running) client(t *testing.T, token string) *Client {
 	t.Helper()
-	c, err := NewClient(r.url, token, nil)
+	c, err := NewClient(r.url, token, &http.Client{Transport: describedTransport{t}, Timeout: time.Minute})
 	if err != nil {
 		t.Fatalf("NewClient: %v", err)
 	}

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-
-	"github.com/penstock/penstock/config"
 )
 
 func TestWhoIsAdmitted(t *testing.T) {
@@ -55,8 +53,26 @@ func TestWhoIsAdmitted(t *testing.T) {
 		"half of the token":                    {guarded, "GET", status, []string{"Authorization: Bearer " + secret[:9]}, 401},
 		"the token without its scheme":         {guarded, "GET", status, []string{"Authorization: " + secret}, 401},
 		"the token by another scheme":          {guarded, "GET", status, []string{"Authorization: Basic " + secret}, 401},
+		"two tokens":                           {guarded, "GET", status, []string{right, "Authorization: Bearer x"}, 401},
+		"the token in the query":               {guarded, "GET", status + "?token=" + secret, nil, 401},
+		"the token as a cookie":                {guarded, "GET", status, []string{"Cookie: token=" + secret}, 401},
+		"one honest site of two":               {open, "GET", status, []string{"Sec-Fetch-Site: same-origin", "Sec-Fetch-Site: cross-site"}, 403},
+		"another name in another case":         {open, "GET", status, []string{"Host: LOCALHOST.Example.Test"}, 403},
+		"a name with a trailing dot":           {open, "GET", status, []string{"Host: localhost.:8081"}, 403},
+		"an address in decimal":                {open, "GET", status, []string{"Host: 2130706433"}, 403},
+		"an origin that only begins like ours": {open, "GET", status, []string{"Origin: http://" + own + ".example.test"}, 403},
+		"an origin with our name as its user":  {open, "GET", status, []string{"Origin: http://" + own + "@evil.example.test"}, 403},
+		"a form of another website":            {open, "POST", "/api/v1/dead/1/drop", []string{"Content-Type: application/x-www-form-urlencoded", "Sec-Fetch-Site: cross-site"}, 403},
+		"a form":                               {open, "POST", "/api/v1/dead/1/drop", []string{"Content-Type: multipart/form-data; boundary=x"}, 415},
+		"JSON that a form can send":            {open, "POST", "/api/v1/dead/1/drop", []string{"Content-Type: text/plain; x=application/json"}, 415},
+		"two content types":                    {open, "POST", "/api/v1/dead/1/drop", []string{jsonType, "Content-Type: text/plain"}, 415},
+		"a method that is overridden":          {open, "GET", "/api/v1/dead/1/drop", []string{"X-HTTP-Method-Override: POST"}, 405},
 		"a stranger learns no addresses":       {guarded, "GET", "/nothing", nil, 401},
 		"metrics need no token":                {guarded, "GET", "/metrics", nil, 200},
+		"whether it lives needs no token":      {guarded, "GET", "/healthz", nil, 200},
+		"whether it is ready needs none":       {guarded, "GET", "/readyz", nil, 200},
+		"that changes nothing by POST":         {guarded, "POST", "/readyz", []string{jsonType}, 401},
+		"readiness under another name":         {open, "GET", "/readyz", []string{"Host: evil.example.test"}, 403},
 		"metrics under any name":               {guarded, "GET", "/metrics", []string{"Host: penstock.example.test"}, 200},
 		"only reading metrics needs none":      {guarded, "POST", "/metrics", nil, 401},
 		"a path like metrics":                  {guarded, "GET", "/metrics/x", nil, 401},
@@ -135,7 +151,7 @@ func TestNewRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			_, err := New(Options{
-				Addr: tt.addr, Token: config.NewSecret(tt.token), Dead: newLetters(0),
+				Addr: tt.addr, Tokens: operator(tt.token), Dead: newLetters(0),
 				Sinks:  func(context.Context) ([]SinkStatus, error) { return nil, nil },
 				Status: func(context.Context) (Status, error) { return Status{}, nil },
 			})

@@ -8,7 +8,6 @@ import (
 	"iter"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"strconv"
 
 	"github.com/labstack/echo/v4"
@@ -39,7 +38,7 @@ func (s *Server) listRejected(ctx context.Context, c echo.Context) (any, error) 
 	if f.Source != "" && !sinkName.MatchString(f.Source) {
 		return nil, bad("name one source as in the configuration", "source %q is not a name", f.Source)
 	}
-	if f.Since, err = s.since(q.Get("since")); err != nil {
+	if f.Since, err = s.moment("since", q.Get("since")); err != nil {
 		return nil, err
 	}
 	if f.Limit, err = pageSize(q.Get("limit")); err != nil {
@@ -98,7 +97,7 @@ func (s *Server) acceptRejected(ctx context.Context, c echo.Context) (any, error
 	}
 	a, err := s.o.Rejected.AcceptRejected(ctx, seq, req.IgnoreAge)
 	if a.Outcome != "" {
-		s.audit(c, "accept rejected request", slog.Uint64("seq", seq), slog.String("source", a.Request.Source),
+		note(c, slog.Uint64("seq", seq), slog.String("source", a.Request.Source),
 			slog.String("outcome", a.Outcome), slog.String("event", a.Event.ID), slog.Bool("ignore_age", req.IgnoreAge))
 	}
 	if err != nil {
@@ -136,19 +135,7 @@ type RejectedQuery struct {
 }
 
 func (q RejectedQuery) encode() string {
-	v := url.Values{}
-	for name, value := range map[string]string{"source": q.Source, "since": q.Since, "cursor": q.Cursor} {
-		if value != "" {
-			v.Set(name, value)
-		}
-	}
-	if q.Limit != 0 {
-		v.Set("limit", strconv.Itoa(q.Limit))
-	}
-	if len(v) == 0 {
-		return ""
-	}
-	return "?" + v.Encode()
+	return encode(q.Limit, map[string]string{"source": q.Source, "since": q.Since, "cursor": q.Cursor})
 }
 
 // RejectedList returns one page of rejected requests, oldest first, without

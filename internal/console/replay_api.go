@@ -98,4 +98,6 @@ func (r Replay) Ended() bool { return r.State == "done" || r.State == "aborted" 
 // ReplayList is the answer of GET /api/v1/replays, the one saved last at the end.
 type ReplayList struct {
 	Items []Replay `json:"items"`
+	// Next is the cursor of the next page; empty: this was the last one.
+	Next string `json:"next,omitempty"`
 }

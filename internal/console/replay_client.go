@@ -35,9 +35,17 @@ func (c *Client) ReplayStart(ctx context.Context, r ReplayRequest) (Replay, erro
 
 // ReplayJobs returns the jobs that are kept, the one saved last at the end.
 func (c *Client) ReplayJobs(ctx context.Context) ([]Replay, error) {
-	var l ReplayList
-	err := c.call(ctx, http.MethodGet, "/replays", nil, &l)
-	return l.Items, err
+	var jobs []Replay
+	for cursor := ""; ; {
+		var l ReplayList
+		if err := c.call(ctx, http.MethodGet, "/replays"+encode(maxPage, map[string]string{"cursor": cursor}), nil, &l); err != nil {
+			return jobs, err
+		}
+		jobs = append(jobs, l.Items...)
+		if cursor = l.Next; cursor == "" {
+			return jobs, nil
+		}
+	}
 }
 
 // ReplayJob says how a job stands.

@@ -28,44 +28,52 @@ const (
 
 var jobID = regexp.MustCompile(`^[a-z0-9]{1,32}$`)
 
-func (s *Server) addReplays(api *echo.Group) {
-	if s.o.Replays == nil {
-		return
+// listReplays pages by revision: a job that is saved meanwhile moves to the end.
+func (s *Server) listReplays(ctx context.Context, c echo.Context) (any, error) {
+	q, err := query(c, "cursor", "limit")
+	if err != nil {
+		return nil, err
 	}
-	api.GET("/replays", s.handle(s.listReplays))
-	api.POST("/replays", s.change(s.createReplay))
-	api.GET("/replays/:id", s.handle(s.oneReplay("", s.o.Replays.Job)))
-	api.POST("/replays/:id/resume", s.change(s.oneReplay("resume", s.o.Replays.Resume)))
-	api.POST("/replays/:id/pause", s.change(s.oneReplay("pause", s.o.Replays.Pause)))
-	api.POST("/replays/:id/abort", s.change(s.oneReplay("abort", s.o.Replays.Abort)))
-}
-
-func (s *Server) listReplays(ctx context.Context, _ echo.Context) (any, error) {
+	limit, err := pageSize(q.Get("limit"))
+	if err != nil {
+		return nil, err
+	}
+	after, err := readCursor(q.Get("cursor"))
+	if err != nil {
+		return nil, err
+	}
 	jobs, err := s.o.Replays.Jobs(ctx)
 	if err != nil {
 		return nil, err
 	}
-	out := ReplayList{Items: make([]Replay, len(jobs))}
-	for i, j := range jobs {
-		out.Items[i] = wireReplay(j)
+	slices.SortStableFunc(jobs, func(a, b replay.Status) int { return cmp.Compare(a.Revision, b.Revision) })
+	out := ReplayList{Items: []Replay{}}
+	for _, j := range jobs {
+		switch {
+		case after > 0 && j.Revision <= after:
+		case len(out.Items) == limit:
+			return out, nil
+		default:
+			out.Items = append(out.Items, wireReplay(j))
+			out.Next = strconv.FormatUint(j.Revision, 10)
+		}
 	}
+	out.Next = ""
 	return out, nil
 }
 
-// oneReplay is a handler for one job. An action that is not "" is audited.
-func (s *Server) oneReplay(action string, do func(context.Context, string) (replay.Status, error)) handler {
+// oneReplay is a handler for one job.
+func (s *Server) oneReplay(do func(Replays, context.Context, string) (replay.Status, error)) handler {
 	return func(ctx context.Context, c echo.Context) (any, error) {
 		id := c.Param("id")
 		if !jobID.MatchString(id) {
 			return nil, bad("list them with penstock replay ls", "%q is not the id of a job", id)
 		}
-		j, err := do(ctx, id)
+		j, err := do(s.o.Replays, ctx, id)
 		if err != nil {
 			return nil, replayRefusal(err)
 		}
-		if action != "" {
-			s.audit(c, action+" replay", slog.String("job", id), slog.String("sink", j.Selection.Sink))
-		}
+		note(c, slog.String("job", id), slog.String("sink", j.Selection.Sink))
 		return wireReplay(j), nil
 	}
 }
@@ -86,14 +94,16 @@ func (s *Server) createReplay(ctx context.Context, c echo.Context) (any, error) 
 		}
 		return ReplayAnswer{Survey: wireSurvey(v, sel)}, nil
 	}
-	j, err := s.o.Replays.Start(ctx, sel, perSecond)
-	if err != nil {
-		return nil, replayRefusal(err)
-	}
-	s.audit(c, "start "+string(sel.Kind), slog.String("job", j.ID), slog.String("sink", sel.Sink),
-		slog.Any("match", sel.Match), slog.Int("selected", j.Selected))
-	w := wireReplay(j)
-	return ReplayAnswer{Job: &w}, nil
+	return s.changing(ctx, c, "start "+string(sel.Kind), func(ctx context.Context, c echo.Context) (any, error) {
+		j, err := s.o.Replays.Start(ctx, sel, perSecond)
+		if err != nil {
+			return nil, replayRefusal(err)
+		}
+		note(c, slog.String("job", j.ID), slog.String("sink", sel.Sink),
+			slog.Any("match", sel.Match), slog.Int("selected", j.Selected))
+		w := wireReplay(j)
+		return ReplayAnswer{Job: &w}, nil
+	})
 }
 
 func replayRefusal(err error) error {

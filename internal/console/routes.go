@@ -43,32 +43,59 @@ func (s *Server) newRoutes() *echo.Echo {
 	if s.o.Metrics != nil {
 		e.GET("/metrics", echo.WrapHandler(s.o.Metrics))
 	}
+	e.GET(healthPath, func(c echo.Context) error { return c.JSON(http.StatusOK, health{Status: "ok"}) })
+	e.GET(readyPath, s.ready)
 	if s.o.MetricsOnly {
 		return e
 	}
 	api := e.Group("/api/v1")
-	api.GET("/status", s.handle(s.status))
-	api.GET("/sinks", s.handle(s.sinks))
-	s.eventRoutes(api)
-	api.GET("/dead", s.handle(s.listDead))
-	api.GET("/dead/:seq", s.handle(s.showDead))
-	api.POST("/dead/:seq/retry", s.change(s.retryDead))
-	api.POST("/dead/:seq/drop", s.change(s.dropDead))
-	api.POST("/dead/retry", s.change(s.retryMany))
-	api.POST("/dead/drop", s.change(s.dropMany))
-	if s.o.Rejected != nil {
-		api.GET("/rejected", s.handle(s.listRejected))
-		api.GET("/rejected/:seq", s.handle(s.showRejected))
-		api.POST("/rejected/:seq/accept", s.change(s.acceptRejected))
+	for _, r := range s.routes() {
+		api.Add(r.method, r.path, s.serve(r))
 	}
-	if s.o.Control != nil {
-		api.POST("/sinks/:name/pause", s.change(s.pauseSink))
-		api.POST("/sinks/:name/resume", s.change(s.resumeSink))
-		api.POST("/sinks/:name/prune", s.change(s.pruneSink))
-	}
-	s.addReplays(api)
-	s.ruleRoutes(api)
 	return e
+}
+
+// serve is what Echo calls for a route.
+func (s *Server) serve(r route) echo.HandlerFunc {
+	switch {
+	case r.raw != nil:
+		return r.raw
+	case r.method == http.MethodPost:
+		return s.handle(func(ctx context.Context, c echo.Context) (any, error) {
+			if no := sendsJSON(c.Request()); no != nil {
+				return nil, no
+			}
+			if r.action == "" {
+				return r.handle(ctx, c)
+			}
+			return s.changing(ctx, c, r.action, r.handle)
+		})
+	}
+	return s.handle(r.handle)
+}
+
+const (
+	healthPath = "/healthz"
+	readyPath  = "/readyz"
+)
+
+// public reports a path that needs no token: what asks there has none.
+func public(path string) bool { return path == "/metrics" || path == healthPath || path == readyPath }
+
+// health is the answer of /healthz and /readyz, as the ingress gives it.
+type health struct {
+	Status  string   `json:"status"`
+	Reasons []string `json:"reasons,omitempty"`
+}
+
+// ready is for processes that take no webhooks, and have no other listener.
+func (s *Server) ready(c echo.Context) error {
+	if s.o.Ready != nil {
+		if reasons := s.o.Ready(); len(reasons) > 0 {
+			return c.JSON(http.StatusServiceUnavailable, health{"unavailable", reasons})
+		}
+	}
+	return c.JSON(http.StatusOK, health{Status: "ok"})
 }
 
 // admit stands before everything, so that a stranger does not even learn what
@@ -79,22 +106,14 @@ func (s *Server) admit(next echo.HandlerFunc) echo.HandlerFunc {
 		h := c.Response().Header()
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Cache-Control", "no-store")
-		if no := s.guard.admit(r, r.Method == http.MethodGet && r.URL.Path == "/metrics"); no != nil {
+		who, no := s.guard.admit(r, r.Method == http.MethodGet && public(r.URL.Path))
+		if no != nil {
 			s.answer(c, no)
 			return nil
 		}
+		c.Set(callerKey, who)
 		return next(c)
 	}
-}
-
-// change is handle for what changes something.
-func (s *Server) change(h handler) echo.HandlerFunc {
-	return s.handle(func(ctx context.Context, c echo.Context) (any, error) {
-		if no := sendsJSON(c.Request()); no != nil {
-			return nil, no
-		}
-		return h(ctx, c)
-	})
 }
 
 // handle turns h into what Echo calls, within the bounds of all requests.
@@ -139,6 +158,7 @@ func asRefusal(err error) *refusal {
 	var no *refusal
 	var pattern *PatternError
 	var rules *RulesError
+	var where *WhereError
 	switch {
 	case errors.As(err, &no):
 		return no
@@ -156,6 +176,8 @@ func asRefusal(err error) *refusal {
 		return refuse(http.StatusBadRequest, oneLine(rules.What), rules.Hint)
 	case errors.As(err, &pattern):
 		return refuse(http.StatusBadRequest, oneLine(err.Error()), "write a subject such as orders.invoice.paid, with * for one token and > for the rest")
+	case errors.As(err, &where):
+		return refuse(http.StatusBadRequest, oneLine(err.Error()), where.Hint)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		no = refuse(http.StatusServiceUnavailable, "the event store did not answer in time", "ask again; the log and /readyz say how it is")
 	default:
@@ -171,7 +193,7 @@ func (s *Server) unrouted(err error) *refusal {
 	case s.o.MetricsOnly:
 		return refuse(http.StatusNotFound, "this process serves GET /metrics alone", "ask one with the role console")
 	case errors.Is(err, echo.ErrNotFound):
-		return refuse(http.StatusNotFound, "there is nothing at this address", "the API is under /api/v1: status, sinks, events, dead, rejected, replays, rules")
+		return refuse(http.StatusNotFound, "there is nothing at this address", "the API is under /api/v1: status, sinks, events, tail, dead, rejected, replays, rules, audit; openapi.json describes it")
 	case errors.Is(err, echo.ErrMethodNotAllowed):
 		return refuse(http.StatusMethodNotAllowed, "this address does not take that method", "read with GET, change with POST")
 	}

@@ -49,13 +49,6 @@ type RulesError struct{ What, Hint string }
 
 func (e *RulesError) Error() string { return e.What }
 
-func (s *Server) ruleRoutes(api *echo.Group) {
-	if s.o.Rules == nil {
-		return
-	}
-	api.POST("/rules/diff", s.diffRules)
-}
-
 // diffRules answers with lines. Only one comparison runs at a time: it reads
 // and computes as fast as it can.
 func (s *Server) diffRules(c echo.Context) error {

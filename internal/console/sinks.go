@@ -1,10 +1,13 @@
 package console
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -25,14 +28,31 @@ type SinkControl interface {
 	PruneSink(ctx context.Context, sink string) (delivery.RemovedSink, error)
 }
 
-func (s *Server) sinks(ctx context.Context, _ echo.Context) (any, error) {
-	l := SinkList{Removed: []RemovedSink{}}
-	var err error
-	if l.Items, err = s.o.Sinks(ctx); err != nil {
+func (s *Server) sinks(ctx context.Context, c echo.Context) (any, error) {
+	l := SinkList{Items: []SinkStatus{}, Removed: []RemovedSink{}}
+	q, err := query(c, "cursor", "limit")
+	if err != nil {
+		return nil, err
+	}
+	limit, err := pageSize(cmp.Or(q.Get("limit"), strconv.Itoa(maxPage)))
+	if err != nil {
+		return nil, err
+	}
+	all, err := s.o.Sinks(ctx)
+	if err != nil {
 		return nil, fmt.Errorf("read sinks: %w", err)
 	}
-	if l.Items == nil {
-		l.Items = []SinkStatus{}
+	if cursor := q.Get("cursor"); cursor != "" {
+		at := slices.IndexFunc(all, func(one SinkStatus) bool { return one.Name == cursor })
+		if at < 0 {
+			return nil, bad("use the next of the page before, or begin anew", "cursor %q is not the name of a sink", cursor)
+		}
+		all = all[at+1:]
+	}
+	l.Items = append(l.Items, all[:min(limit, len(all))]...)
+	if len(all) > limit {
+		l.Next = all[limit-1].Name
+		return l, nil
 	}
 	if s.o.Control == nil {
 		return l, nil
@@ -75,7 +95,7 @@ func (s *Server) pauseSink(ctx context.Context, c echo.Context) (any, error) {
 	if err := s.o.Control.PauseSink(ctx, name, r.Until); err != nil {
 		return nil, err
 	}
-	s.audit(c, "pause sink", slog.String("sink", name), slog.String("for", req.For))
+	note(c, slog.String("sink", name), slog.String("for", req.For))
 	return r, nil
 }
 
@@ -87,7 +107,7 @@ func (s *Server) resumeSink(ctx context.Context, c echo.Context) (any, error) {
 	if err := s.o.Control.ResumeSink(ctx, name); err != nil {
 		return nil, err
 	}
-	s.audit(c, "resume sink", slog.String("sink", name))
+	note(c, slog.String("sink", name))
 	return PauseResult{Name: name}, nil
 }
 
@@ -100,15 +120,23 @@ func (s *Server) pruneSink(ctx context.Context, c echo.Context) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.audit(c, "prune sink", slog.String("sink", name), slog.Int64("waiting", r.Waiting), slog.Int64("retries", r.Retries))
+	note(c, slog.String("sink", name), slog.Int64("waiting", r.Waiting), slog.Int64("retries", r.Retries))
 	return RemovedSink(r), nil
 }
 
 // SinkList says how every sink stands, and what is left of removed ones.
 func (c *Client) SinkList(ctx context.Context) (SinkList, error) {
-	var l SinkList
-	err := c.call(ctx, http.MethodGet, "/sinks", nil, &l)
-	return l, err
+	sum := SinkList{Items: []SinkStatus{}, Removed: []RemovedSink{}}
+	for {
+		var l SinkList
+		if err := c.call(ctx, http.MethodGet, "/sinks"+encode(0, map[string]string{"cursor": sum.Next}), nil, &l); err != nil {
+			return sum, err
+		}
+		sum.Items, sum.Removed = append(sum.Items, l.Items...), append(sum.Removed, l.Removed...)
+		if sum.Next = l.Next; sum.Next == "" {
+			return sum, nil
+		}
+	}
 }
 
 // SinkPause stops deliveries to a sink, for d or, when d is 0, until it is

@@ -2,13 +2,13 @@ package delivery
 
 import "time"
 
-// Change is what other rules would make of an event for a sink, or for a route.
-type Change int
+// Effect is what other rules would make of an event for a sink, or for a route.
+type Effect int
 
-// The changes. An event that a sink gets under neither rules is none of them.
+// The effects. An event that a sink gets under neither rules is none of them.
 const (
 	// WouldGain: it would get the event and does not now.
-	WouldGain Change = iota
+	WouldGain Effect = iota
 	// WouldLose: it gets the event and would not.
 	WouldLose
 	// WouldTransform: it would get another body.
@@ -23,20 +23,20 @@ const (
 	StillFails
 	// AsNow: it would get the event as it does.
 	AsNow
-	// Changes is how many there are.
-	Changes
+	// Effects is how many there are.
+	Effects
 )
 
 // String is the change as it is named in answers and flags.
-func (c Change) String() string {
-	if c < 0 || c >= Changes {
+func (c Effect) String() string {
+	if c < 0 || c >= Effects {
 		return ""
 	}
-	return [Changes]string{"gain", "lose", "transform", "error", "fixed", "failing", "unchanged"}[c]
+	return [Effects]string{"gain", "lose", "transform", "error", "fixed", "failing", "unchanged"}[c]
 }
 
-// ChangeCounts counts events by what would change.
-type ChangeCounts struct {
+// EffectCounts counts events by what would change.
+type EffectCounts struct {
 	Gain      uint64 `json:"gain"`
 	Lose      uint64 `json:"lose"`
 	Transform uint64 `json:"transform"`
@@ -47,19 +47,19 @@ type ChangeCounts struct {
 }
 
 // Of returns where a change is counted. It panics for one that there is not.
-func (c *ChangeCounts) Of(change Change) *uint64 {
-	return [Changes]*uint64{&c.Gain, &c.Lose, &c.Transform, &c.Error, &c.Fixed, &c.Failing, &c.Unchanged}[change]
+func (c *EffectCounts) Of(change Effect) *uint64 {
+	return [Effects]*uint64{&c.Gain, &c.Lose, &c.Transform, &c.Error, &c.Fixed, &c.Failing, &c.Unchanged}[change]
 }
 
 // Add adds the counts of o.
-func (c *ChangeCounts) Add(o ChangeCounts) {
-	for change := range Changes {
+func (c *EffectCounts) Add(o EffectCounts) {
+	for change := range Effects {
 		*c.Of(change) += *o.Of(change)
 	}
 }
 
 // Any reports that something would change.
-func (c ChangeCounts) Any() bool { return c.Gain+c.Lose+c.Transform+c.Error+c.Fixed > 0 }
+func (c EffectCounts) Any() bool { return c.Gain+c.Lose+c.Transform+c.Error+c.Fixed > 0 }
 
 // Difference is what other rules than those in force would have made of stored
 // events. Nothing in it holds what variables of a file stand for.
@@ -99,7 +99,7 @@ type SinkDifference struct {
 	KindNow string `json:"kind_now,omitempty"`
 	// Standing is new or removed, else empty.
 	Standing string       `json:"standing,omitempty"`
-	Counts   ChangeCounts `json:"counts"`
+	Counts   EffectCounts `json:"counts"`
 	// Routes say by which route: of what is lost the running route, of all else
 	// the new one.
 	Routes []RouteDifference `json:"routes"`
@@ -113,13 +113,13 @@ type RouteDifference struct {
 	// NameNow is the route's name in the running rules when it is another.
 	NameNow  string          `json:"name_now,omitempty"`
 	Standing string          `json:"standing,omitempty"`
-	Counts   ChangeCounts    `json:"counts"`
-	Examples []ChangeExample `json:"examples,omitempty"`
+	Counts   EffectCounts    `json:"counts"`
+	Examples []EffectExample `json:"examples,omitempty"`
 }
 
-// ChangeExample is one event of those that are counted.
-type ChangeExample struct {
-	Change  string `json:"change"`
+// EffectExample is one event of those that are counted.
+type EffectExample struct {
+	Effect  string `json:"change"`
 	Seq     uint64 `json:"seq"`
 	ID      string `json:"id"`
 	Subject string `json:"subject"`
