@@ -24,10 +24,16 @@ conf=$root/nats/keys.conf
 	if [ ! -s "$root/nats/password" ]; then
 		head -c 32 /dev/urandom | base64 | tr -d '\n=' | tr '+/' '-_' >"$root/nats/password"
 	fi
-	printf 'CLUSTER_PASSWORD: "%s"\n' "$(cat "$root/nats/password")"
+	password=$(cat "$root/nats/password")
+	printf 'CLUSTER_PASSWORD: "%s"\nCLUSTER_ROUTES: [\n' "$password"
+	for node in nats-1 nats-2 nats-3; do
+		printf '  "nats-route://node:%s@%s:6222"\n' "$password" "$node"
+	done
+	echo ']'
 } >"$conf.new"
 mv -f "$conf.new" "$conf"
 
 if [ "$(id -u)" = 0 ]; then
-	chown -R "$owner" "$root"
+	chown -R "$owner" "$root/roles" "$root/nats"
+	for data in "$root"/data/*; do chown "$owner" "$data"; done
 fi

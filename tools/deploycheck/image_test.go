@@ -246,7 +246,7 @@ func TestImage(t *testing.T) {
 func (b *built) container(t *testing.T, stage string, binds ...bind) container {
 	t.Helper()
 	s := b.stages[stage]
-	c := container{Root: b.root(stage), Binds: binds}
+	c := container{Root: b.root(stage), Binds: binds, Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}}
 	for _, command := range s.Commands {
 		switch command := command.(type) {
 		case *instructions.UserCommand:

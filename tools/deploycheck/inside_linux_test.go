@@ -166,6 +166,9 @@ func (h *host) machine(c container) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if err := os.Chmod(root, 0o755); err != nil {
+		return "", err
+	}
 	for _, name := range []string{"bin", "sbin", "lib", "lib64"} {
 		if err := os.Symlink("usr/"+name, filepath.Join(root, name)); err != nil {
 			return "", err
@@ -301,7 +304,10 @@ func (h *host) exec(name string, args ...string) (string, error) {
 	c := h.plan[name]
 	c.Name = name
 	if len(args) == 0 {
-		return "", nil
+		return "", errors.New("there is no command")
+	}
+	if args[0] == "wget" { // of an image that is not here; the network is
+		return get(args[len(args)-1])
 	}
 	cmd, err := h.command(c, args)
 	if err != nil {
