@@ -66,7 +66,7 @@ The event store is inside: there is nothing else to install.`,
 	)
 	root.AddCommand(inGroup(groupTry, newDemo(p), newSend(p))...)
 	root.AddCommand(inGroup(groupRun, newServe(p), newInit(p), newCheck(p), newRoutes(p), newTest(p), newSinks(p), newEvents(p), newDead(p), newReplay(p), newRejected(p), newProvision(p), newHealth(p))...)
-	root.AddCommand(inGroup(groupLookUp, newCatalog(p), newSchema(p), newVersion(p))...)
+	root.AddCommand(inGroup(groupLookUp, newCatalog(p), newSchema(p), newVersion(p), newMan(p))...)
 	return root, started
 }
 
