@@ -24,11 +24,11 @@ import (
 var everyProfile = []string{"s3", "monitoring", "cluster"}
 
 // project is what docker compose makes of the file, with these profiles and
-// variables.
+// variables, and without what is in a .env of this machine.
 func project(t *testing.T, profiles []string, env ...string) *types.Project {
 	t.Helper()
 	o, err := cli.NewProjectOptions([]string{inRepo("docker-compose.yml")},
-		cli.WithWorkingDirectory(repo()), cli.WithProfiles(profiles), cli.WithEnv(env))
+		cli.WithWorkingDirectory(repo()), cli.WithProfiles(profiles), cli.WithEnv(env), cli.WithoutEnvironmentResolution)
 	if err != nil {
 		t.Fatal(err)
 	}
