@@ -6,8 +6,10 @@ SHELL      := bash
 FUZZTIME   ?= 10s
 BENCHFLAGS ?=
 TOOLS      := $(CURDIR)/dist/tools
+# Modules of their own keep what only development needs out of go.mod.
+MODULES    := tools tools/s3server tools/promcheck tools/deploycheck
 
-.PHONY: all build test verify bench fmt lint fuzz generate crash tools alerts prometheus
+.PHONY: all build test verify bench fmt lint fuzz generate crash tools alerts prometheus image release release-check licenses vuln
 
 all: build
 
@@ -16,14 +18,15 @@ build: ## the program, as dist/penstock
 
 test: lint ## all checks, all tests, a little fuzzing
 	$(MAKE) --no-print-directory fuzz
-	(go test -json -race -shuffle=on ./... || true; go -C tools test -json ./... || true; \
-		go -C tools/promcheck test -json -count=1 ./... || true) | $(TOOLS)/testsum
+	(go test -json -race -shuffle=on ./... || true; \
+		for m in $(MODULES); do go -C $$m test -json -count=1 ./... || true; done) | $(TOOLS)/testsum
 
 verify: ## the long form of test: nothing is left out
 	$(MAKE) --no-print-directory fuzz FUZZTIME=60s
 	go test -run '^$$' -bench . -benchtime 1x ./... >dist/bench-verify.txt
 	$(MAKE) --no-print-directory crash
 	$(MAKE) --no-print-directory alerts
+	$(MAKE) --no-print-directory release-check
 	$(MAKE) --no-print-directory test
 
 crash: ## kill the process at every step, many times
@@ -58,9 +61,7 @@ bench: ## throughput of this machine, against its ceiling; BENCHFLAGS are those 
 fmt: ## write all files as they should be
 	gofmt -w $$(git ls-files '*.go' --cached --others --exclude-standard)
 	go mod tidy
-	go -C tools mod tidy
-	go -C tools/s3server mod tidy
-	go -C tools/promcheck mod tidy
+	for m in $(MODULES); do go -C $$m mod tidy; done
 
 generate: ## write the generated pages anew
 	go test ./internal/clickfunnels -run '^TestEventsPage$$' -update
@@ -72,16 +73,36 @@ generate: ## write the generated pages anew
 lint: tools ## what is wrong without running anything
 	@bad=$$(gofmt -l $$(git ls-files '*.go' --cached --others --exclude-standard)); \
 	test -z "$$bad" || { echo "not formatted, run make fmt:"; echo "$$bad"; exit 1; } >&2
-	go mod tidy -diff
-	go -C tools mod tidy -diff
-	go -C tools/s3server mod tidy -diff
-	go -C tools/promcheck mod tidy -diff
-	go vet ./...
+	for m in . $(MODULES); do go -C $$m mod tidy -diff; done
+	for m in . $(MODULES); do go -C $$m vet ./...; done
+	GOOS=darwin GOARCH=arm64 go vet ./... # where power is synced otherwise
 	$(TOOLS)/staticcheck ./...
-	go -C tools vet ./...
-	go -C tools/promcheck vet ./...
+	go -C tools run ./licenses -dir .. -check
 
-tools: # the module in tools keeps what only development needs out of go.mod
+tools: # what test and lint run
 	@mkdir -p $(TOOLS)
 	@go -C tools build -o $(TOOLS)/ honnef.co/go/tools/cmd/staticcheck ./testsum
 	@go -C tools/s3server build -o $(TOOLS)/ github.com/versity/versitygw/cmd/versitygw
+
+image: ## the container image penstock:<version>, by Docker
+	version=$$(git describe --tags --always --dirty); \
+	docker build -t penstock:$$version --build-arg VERSION=$$version \
+		--build-arg REVISION=$$(git rev-parse HEAD) --build-arg CREATED=$$(git log -1 --format=%cI) .
+
+RELEASE_TARGETS ?= linux/amd64,linux/arm64,darwin/amd64,darwin/arm64
+
+release: ## archives, manual, completions, SBOMs and checksums in dist/release
+	@mkdir -p $(TOOLS)
+	go -C tools build -o $(TOOLS)/ github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
+	go -C tools run ./release -dir .. -out ../dist/release -sbom $(TOOLS)/cyclonedx-gomod -targets $(RELEASE_TARGETS)
+
+release-check: ## the commit, built twice in two folders, gives the same bytes
+	@mkdir -p $(TOOLS)
+	go -C tools build -o $(TOOLS)/ github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
+	go -C tools run ./release -check -dir .. -sbom $(TOOLS)/cyclonedx-gomod -targets $$(go env GOOS)/$$(go env GOARCH)
+
+licenses: ## THIRD_PARTY_LICENSES.md anew, after a change of the requirements
+	go -C tools run ./licenses -dir ..
+
+vuln: ## known vulnerabilities in what we call; needs vuln.go.dev
+	go -C tools test -json -count=1 ./vulncheck | go -C tools run ./testsum

@@ -9,8 +9,10 @@ import (
 	"syscall"
 )
 
-// version is set by the build: go build -ldflags "-X main.version=v1.2.3".
-var version string
+// version, and where the source is no checkout, revision and created (the
+// commit and its time), are set by the build:
+// go build -ldflags "-X main.version=v1.2.3".
+var version, revision, created string
 
 func main() {
 	signal.Ignore(syscall.SIGPIPE) // a reader that has gone is an error, and no reason to leave things behind

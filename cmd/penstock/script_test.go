@@ -9,9 +9,10 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestMain lets the scripts run this test's own binary as penstock.
+// TestMain lets the scripts run this test's own binary as penstock, and
+// TestEmbeddedRoots as what it needs.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"penstock": main})
+	testscript.Main(m, map[string]func(){"penstock": main, "penstock-roots": rootsCommand})
 }
 
 // TestScripts runs testdata/script/*.txtar, which are the specification of the

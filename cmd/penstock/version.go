@@ -22,10 +22,10 @@ type buildInfo struct {
 	Platform string `json:"platform"`
 }
 
-// readBuild reads what the build left in the program; version, when the build
-// set it, comes first.
+// readBuild reads what the build left in the program; what the build was told
+// comes first.
 func readBuild() buildInfo {
-	b := buildInfo{Version: version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+	b := buildInfo{Version: version, Revision: revision, Time: created, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		b.Version = cmp.Or(b.Version, "dev")
@@ -34,9 +34,9 @@ func readBuild() buildInfo {
 	for _, s := range info.Settings {
 		switch s.Key {
 		case "vcs.revision":
-			b.Revision = s.Value
+			b.Revision = cmp.Or(b.Revision, s.Value)
 		case "vcs.time":
-			b.Time = s.Value
+			b.Time = cmp.Or(b.Time, s.Value)
 		case "vcs.modified":
 			b.Modified = s.Value == "true"
 		}
