@@ -4,7 +4,6 @@
 package charttest
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"os"
@@ -51,7 +50,7 @@ func theChart(t *testing.T) *chart.Chart {
 func vals(t *testing.T, text string) map[string]any {
 	t.Helper()
 	out := map[string]any{}
-	if err := yaml.Unmarshal([]byte(text), &out); err != nil {
+	if err := yaml.UnmarshalStrict([]byte(text), &out); err != nil {
 		t.Fatalf("values %s: %v", text, err)
 	}
 	return out
@@ -212,5 +211,3 @@ func asCluster(t *testing.T, m manifest) []runtime.Object {
 	}
 	return out
 }
-
-var _ = context.Background

@@ -35,7 +35,8 @@
 {{/* What is mounted for NATS, as sources of a projected volume. Takes root and role. */}}
 {{- define "penstock.natsFiles" -}}
 {{- $v := .root.Values -}}
-{{- if include "penstock.bundledNats" .root -}}
+{{- if eq .role "test" -}}
+{{- else if include "penstock.bundledNats" .root -}}
 {{- with $v.nats.tls.existingSecret -}}
 - secret:
     name: {{ . }}
@@ -64,4 +65,132 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+
+{{/*
+What the user of some roles may do, as lists of subjects. The file is made from
+what `penstock provision --print-permissions` prints. Takes root and roles.
+*/}}
+{{- define "penstock.natsPermissions" -}}
+{{- $rights := .root.Files.Get "files/nats/permissions.yaml" | fromYaml -}}
+{{- $c := include "penstock.userConfig" .root | fromYaml -}}
+{{- $prefixes := list -}}
+{{- $catalogue := false -}}
+{{- range (default dict $c.sources) -}}
+{{- if .subject_prefix }}{{ $prefixes = append $prefixes .subject_prefix }}{{ else }}{{ $catalogue = true }}{{ end -}}
+{{- end -}}
+{{- $names := dict "sink" (keys (default dict $c.sinks) | sortAlpha) "prefix" ($prefixes | uniq | sortAlpha) "extra" (dig "broker" "extra_roots" (list) $c) -}}
+{{- $out := dict -}}
+{{- range $role := .roles -}}
+{{- range $way, $rules := get $rights $role -}}
+{{- range $rule, $entries := $rules -}}
+{{- $subjects := list -}}
+{{- range $entries -}}
+{{- if eq .for "root" -}}
+{{- if $catalogue }}{{ $subjects = append $subjects .subject }}{{ end -}}
+{{- else if .for -}}
+{{- $entry := . -}}
+{{- range get $names .for }}{{ $subjects = append $subjects (replace "<name>" (toString .) $entry.subject) }}{{ end -}}
+{{- else -}}
+{{- $subjects = append $subjects .subject -}}
+{{- end -}}
+{{- end -}}
+{{- $of := default dict (get $out $way) -}}
+{{- $_ := set $of $rule (concat (default list (get $of $rule)) $subjects | uniq) -}}
+{{- $_ := set $out $way $of -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toRawJson $out -}}
+{{- end -}}
+
+{{/* The users of the bundled servers, and the roles whose rights each has. */}}
+{{- define "penstock.natsUsers" -}}
+ingress: [ingress]
+router: [router, console]
+provisioner: [provisioner]
+{{- if .Values.nats.auth.reader }}
+reader: [reader]
+{{- end }}
+{{- end -}}
+
+{{- define "penstock.natsConfig" -}}
+{{- $n := .Values.nats -}}
+{{- $clustered := gt (int $n.replicas) 1 -}}
+server_name: $POD_NAME
+listen: "0.0.0.0:4222"
+http: "0.0.0.0:8222"
+pid_file: "/var/run/nats/nats.pid"
+# What a client sends: the largest body, and its headers.
+max_payload: {{ add (include "penstock.bytes" (dig "server" "max_body" "1MiB" .Values.config) | int64) 65536 }}
+lame_duck_duration: "30s"
+lame_duck_grace_period: "5s"
+{{- with $n.tls.existingSecret }}
+tls {
+  cert_file: "/etc/nats-tls/tls.crt"
+  key_file: "/etc/nats-tls/tls.key"
+  ca_file: "/etc/nats-tls/ca.crt"
+}
+{{- end }}
+jetstream {
+  store_dir: "/data"
+  max_file_store: {{ divf (mulf (float64 (include "penstock.bytes" $n.persistence.size)) 9) 10 | floor | int64 }}
+  max_memory_store: 67108864
+  # An answer means: on disk.
+  sync_interval: always
+}
+{{- if $clustered }}
+cluster {
+  name: {{ include "penstock.natsName" . }}
+  listen: "0.0.0.0:6222"
+  authorization { user: cluster, password: $NATS_CLUSTER_PASSWORD, timeout: 5 }
+  {{- with $n.tls.existingSecret }}
+  tls {
+    cert_file: "/etc/nats-tls/tls.crt"
+    key_file: "/etc/nats-tls/tls.key"
+    ca_file: "/etc/nats-tls/ca.crt"
+    verify: true
+    timeout: 5
+  }
+  {{- end }}
+  routes: [
+    {{- range $i := until (int $n.replicas) }}
+    $NATS_ROUTE_{{ $i }}
+    {{- end }}
+  ]
+}
+{{- end }}
+system_account: SYS
+accounts {
+  SYS {
+    users: [ { user: system, password: $NATS_SYSTEM_PASSWORD } ]
+  }
+  PENSTOCK {
+    jetstream: enabled
+    users: [
+      {{- range $user, $roles := include "penstock.natsUsers" . | fromYaml }}
+      {
+        user: {{ $user }}
+        password: $NATS_{{ upper $user }}_PASSWORD
+        permissions {
+          {{- range $way, $rules := include "penstock.natsPermissions" (dict "root" $ "roles" $roles) | fromJson }}
+          {{ $way }} {
+            {{- range $rule, $subjects := $rules }}
+            {{ $rule }}: [
+              {{- range $subjects }}
+              {{ toRawJson . }}
+              {{- end }}
+            ]
+            {{- end }}
+          }
+          {{- end }}
+        }
+      }
+      {{- end }}
+    ]
+  }
+}
+{{- with $n.extraConfig }}
+{{ . }}
+{{- end }}
 {{- end -}}

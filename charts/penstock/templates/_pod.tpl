@@ -21,8 +21,9 @@ are added to, other values replace. Takes common and own.
 
 {{/* The metadata of a pod. Takes root, component, pod, and optionally annotations. */}}
 {{- define "penstock.podMetadata" -}}
-labels:
-  {{- include "penstock.labels" (dict "root" .root "component" .component "extra" .pod.labels) | nindent 2 }}
+labels: # nothing of a version, so that a new chart alone replaces no pod
+  {{- $own := include "penstock.selectorLabels" (dict "root" .root "component" .component) | fromYaml }}
+  {{- toYaml (mergeOverwrite (deepCopy .root.Values.commonLabels) (default dict .pod.labels) (dict "app.kubernetes.io/part-of" "penstock") $own) | nindent 2 }}
 {{- with mergeOverwrite (deepCopy .root.Values.commonAnnotations) (default dict .annotations) (default dict .pod.annotations) }}
 annotations:
   {{- toYaml . | nindent 2 }}
@@ -91,7 +92,7 @@ env:
   {{- if ne .role "provisioner" }}
   {{- include "penstock.secretEnv" .root | nindent 2 }}
   {{- end }}
-  {{- if include "penstock.bundledNats" .root }}
+  {{- if and (include "penstock.bundledNats" .root) (ne .role "test") }}
   {{- include "penstock.natsLogin" (dict "root" .root "role" .role) | nindent 2 }}
   {{- end }}
   {{- with concat (default list .env) (default list .pod.extraEnv) }}
@@ -126,12 +127,12 @@ volumeMounts:
   {{- end }}
 {{- end -}}
 
-{{/* The volumes for penstock.environment. Takes root, pod, role, and optionally volumes. */}}
+{{/* The volumes for penstock.environment. Takes root, pod, role, and optionally volumes and configMap. */}}
 {{- define "penstock.volumes" -}}
 volumes:
   - name: config
     configMap:
-      name: {{ include "penstock.fullname" .root }}
+      name: {{ default (include "penstock.fullname" .root) .configMap }}
   - name: tmp
     emptyDir:
       sizeLimit: 256Mi
