@@ -137,13 +137,13 @@ func TestPathsAndPortsOfTheConfiguration(t *testing.T) {
 				ShutdownTimeout string `json:"shutdown_timeout"`
 			}
 			Broker struct {
-				DataDir                                string `json:"data_dir"`
-				Listen                                 string
-				CA                                     string `json:"ca_file"`
-				Cert                                   string `json:"cert_file"`
-				Key                                    string `json:"key_file"`
-				NKey                                   string `json:"nkey_file"`
-				Creds                                  string `json:"creds_file"`
+				DataDir string `json:"data_dir"`
+				Listen  string
+				CA      string `json:"ca_file"`
+				Cert    string `json:"cert_file"`
+				Key     string `json:"key_file"`
+				NKey    string `json:"nkey_file"`
+				Creds   string `json:"creds_file"`
 			}
 		}
 		if err := yaml.Unmarshal([]byte(configOf(t, m)), &c); err != nil {
@@ -238,3 +238,38 @@ func TestMetricsOfTheProgram(t *testing.T) {
 		}
 	}
 }
+
+// startPenstock runs a configuration of mode standalone.
+func startPenstock(t *testing.T, config string) *process {
+	t.Helper()
+	m := render(t, vals(t, "{}"))
+	n := node{m: m, files: map[string]string{"penstock.yaml": config}}
+	return n.serve(t, container(t, m, "StatefulSet", "demo-penstock", "penstock"), "--data-dir="+t.TempDir())
+}
+
+func (p *process) metrics(t *testing.T) string {
+	t.Helper()
+	status, body := get(t, "http://"+p.admin+"/metrics")
+	if status != 200 {
+		t.Fatalf("GET /metrics: %d %s", status, body)
+	}
+	return body
+}
+
+var natsVariable = regexp.MustCompile(`\$([A-Z_0-9]+)`)
+
+// variables are those of a NATS server's configuration.
+func variables(conf string) []string {
+	var out []string
+	for _, found := range natsVariable.FindAllStringSubmatch(conf, -1) {
+		if strings.HasPrefix(found[1], "NATS_") {
+			out = append(out, found[1])
+		}
+	}
+	return out
+}
+
+var tlsBlock = regexp.MustCompile(`(?s)\n *tls \{.*?\}`)
+
+// withoutFiles leaves out what names files that are not here.
+func withoutFiles(conf string) string { return tlsBlock.ReplaceAllString(conf, "") }

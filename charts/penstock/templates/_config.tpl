@@ -19,6 +19,7 @@
 {{/* The configuration: values.config, and what the chart decides. */}}
 {{- define "penstock.config" -}}
 {{- include "penstock.refuseSecretsInClear" . -}}
+{{- include "penstock.refuseContradictions" . -}}
 {{- $c := include "penstock.userConfig" . | fromYaml -}}
 {{- $server := dict
   "listen" (printf ":%d" (int .Values.ports.http))
@@ -72,6 +73,9 @@ replicas: 3
 {{- define "penstock.externalURL" -}}
 {{- $n := .Values.externalNats -}}
 {{- if not $n.url }}{{ fail "mode: distributed needs NATS: leave nats.enabled: true, or set externalNats.url, as in tls://n1.example.com,tls://n2.example.com" }}{{ end -}}
+{{- if regexMatch "://[^/@,:]*:[^$@/,][^@/,]*@" $n.url }}
+{{- fail "externalNats.url holds a password in clear, which would stand in a ConfigMap: write nats://${NAME}:${PASSWORD}@host, and put both into the Secret named by secrets.existingSecret" }}
+{{- end }}
 {{- if and (ne $n.credentials.type "none") (not $n.credentials.existingSecret) }}
 {{- fail (printf "externalNats.credentials.existingSecret: name the Secret that holds the %s of each role, or set externalNats.credentials.type: none" $n.credentials.type) }}
 {{- end -}}
@@ -96,6 +100,12 @@ replicas: 3
 {{- if $secret }}
 {{- fail (printf "config holds a secret in clear (it begins with %.6q), which would stand in a ConfigMap: write ${NAME}, and put NAME into the Secret named by secrets.existingSecret" $secret) }}
 {{- end }}
+{{- end -}}
+
+{{- define "penstock.refuseContradictions" -}}
+{{- if and .Values.secrets.secretProviderClass .Values.secrets.asFiles -}}
+{{- fail "secrets.asFiles and secrets.secretProviderClass would both be mounted at secrets.mountPath; keep one" -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "penstock.quickstartSecretName" -}}{{ include "penstock.fullname" . }}-quickstart{{- end -}}
