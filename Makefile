@@ -16,7 +16,7 @@ build: ## the program, as dist/penstock
 
 test: lint ## all checks, all tests, a little fuzzing
 	$(MAKE) --no-print-directory fuzz
-	(go test -json -race -shuffle=on ./... || true; go -C tools test -json ./... || true) | $(TOOLS)/testsum
+	(go test -json -race -shuffle=on ./... || true; go -C tools test -json ./... || true; go -C charts/test test -json ./... || true) | $(TOOLS)/testsum
 
 verify: ## the long form of test: nothing is left out
 	$(MAKE) --no-print-directory fuzz FUZZTIME=60s
@@ -47,10 +47,12 @@ fmt: ## write all files as they should be
 	go mod tidy
 	go -C tools mod tidy
 	go -C tools/s3server mod tidy
+	go -C charts/test mod tidy
 
 generate: ## write the generated pages anew
 	go test ./internal/clickfunnels -run '^TestEventsPage$$' -update
 	go test ./internal/reference -run Generated -update
+	go -C charts/test test -run Generated -update .
 
 lint: tools ## what is wrong without running anything
 	@bad=$$(gofmt -l $$(git ls-files '*.go' --cached --others --exclude-standard)); \
@@ -58,9 +60,11 @@ lint: tools ## what is wrong without running anything
 	go mod tidy -diff
 	go -C tools mod tidy -diff
 	go -C tools/s3server mod tidy -diff
+	go -C charts/test mod tidy -diff
 	go vet ./...
 	$(TOOLS)/staticcheck ./...
 	go -C tools vet ./...
+	go -C charts/test vet ./...
 
 tools: # the module in tools keeps what only development needs out of go.mod
 	@mkdir -p $(TOOLS)

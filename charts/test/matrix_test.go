@@ -3,6 +3,7 @@ package charttest
 import (
 	"maps"
 	"slices"
+	"sync"
 	"testing"
 )
 
@@ -111,14 +112,28 @@ func eachCase(t *testing.T, test func(t *testing.T, values map[string]any, m man
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			v := vals(t, cases()[name])
-			test(t, v, render(t, v))
+			test(t, v, rendered(t, name, v))
 		})
 	}
 	for _, name := range []string{"laptop", "one-node", "production"} {
 		t.Run(name+".yaml", func(t *testing.T) {
 			t.Parallel()
 			v := valuesFile(t, name+".yaml")
-			test(t, v, render(t, v))
+			test(t, v, rendered(t, name+".yaml", v))
 		})
 	}
+}
+
+// renderings are those of the cases, by name; tests only read them.
+var renderings sync.Map
+
+// rendered renders a case once for all tests.
+func rendered(t *testing.T, name string, v map[string]any) manifest {
+	t.Helper()
+	once, _ := renderings.LoadOrStore(name, sync.OnceValues(func() (manifest, error) { return rendering{}.render(t, v) }))
+	m, err := once.(func() (manifest, error))()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
 }

@@ -78,6 +78,16 @@ type rendering struct {
 // render renders v to objects, or fails as `helm install` would.
 func (r rendering) render(t *testing.T, v map[string]any) (manifest, error) {
 	t.Helper()
+	files, err := r.files(t, v)
+	if err != nil {
+		return manifest{}, err
+	}
+	return parse(files)
+}
+
+// files are what the templates make of v, by name.
+func (r rendering) files(t *testing.T, v map[string]any) (map[string]string, error) {
+	t.Helper()
 	c := r.chart
 	if c == nil {
 		c = theChart(t)
@@ -85,13 +95,9 @@ func (r rendering) render(t *testing.T, v map[string]any) (manifest, error) {
 	options := common.ReleaseOptions{Name: release, Namespace: namespace, Revision: 1, IsInstall: !r.upgrade, IsUpgrade: r.upgrade}
 	all, err := util.ToRenderValuesWithSchemaValidation(c, v, options, common.DefaultCapabilities, r.skipSchema)
 	if err != nil {
-		return manifest{}, err
+		return nil, err
 	}
-	out, err := engine.RenderWithClientProvider(c, all, cluster(r.cluster))
-	if err != nil {
-		return manifest{}, err
-	}
-	return parse(out)
+	return engine.RenderWithClientProvider(c, all, cluster(r.cluster))
 }
 
 // render renders v as a first installation, which has to work.
