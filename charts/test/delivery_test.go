@@ -64,10 +64,16 @@ func TestDistributedDelivers(t *testing.T) {
 	}
 	ingress := n.serve(t, container(t, m, "Deployment", "demo-penstock-ingress", "penstock"))
 	router := n.serve(t, container(t, m, "Deployment", "demo-penstock-router", "penstock"))
+	console := n.serve(t, container(t, m, "Deployment", "demo-penstock-console", "penstock"))
+	for _, p := range []*process{ingress, router, console} {
+		if p.admin != "" {
+			p.metrics(t)
+		}
+	}
 	if status, body := get(t, "http://"+ingress.webhooks+"/readyz"); status != 200 {
 		t.Errorf("GET /readyz: %d %s", status, body)
 	}
-	n.testDelivery(t, ingress, router)
+	n.testDelivery(t, ingress, console)
 
 	for _, s := range servers.all {
 		info, err := s.Jsz(&server.JSzOptions{Streams: true, Config: true, Accounts: true})
@@ -188,8 +194,10 @@ func TestUsersHaveTheRightsOfTheirRoles(t *testing.T) {
 			for _, u := range opts.Users {
 				want := rights{}
 				switch u.Username {
-				case "router":
-					want = printedRights(t, configOf(t, m), "router").and(printedRights(t, configOf(t, m), "console"))
+				case "console":
+					for _, role := range []string{"ingress", "router", "console"} {
+						want = want.and(printedRights(t, configOf(t, m), role))
+					}
 				case "system":
 					continue
 				default:

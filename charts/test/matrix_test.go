@@ -62,7 +62,7 @@ config:
 		"distributed, nothing to make": "mode: distributed\nprovision: {enabled: false}\nnats: {auth: {existingSecret: own-nats}}",
 		"distributed, scaled by KEDA":  "mode: distributed\nrouter: {keda: {enabled: true, authenticationRef: {name: own-auth}, metadata: {ignoreNullValues: \"true\"}}}",
 		"distributed, NKeys":           "mode: distributed\nnats: {enabled: false}\nexternalNats: {url: \"tls://n1.example.com,tls://n2.example.com\", credentials: {existingSecret: own-nkeys}, tls: {existingSecret: own-ca}}" + withSinks + "secrets: {existingSecret: own-secrets}\n",
-		"distributed, credentials":     "mode: distributed\nnats: {enabled: false}\nexternalNats: {url: \"tls://n1.example.com\", credentials: {type: creds, existingSecret: own-creds, keys: {ingress: i, router: r, provisioner: p}}, tls: {existingSecret: own-ca, clientCertificate: true}}",
+		"distributed, credentials":     "mode: distributed\nnats: {enabled: false}\nexternalNats: {url: \"tls://n1.example.com\", credentials: {type: creds, existingSecret: own-creds, keys: {ingress: i, router: r, console: c, provisioner: p}}, tls: {existingSecret: own-ca, clientCertificate: true}}",
 		"distributed, password in URL": "mode: distributed\nnats: {enabled: false}\nexternalNats: {url: \"nats://${NATS_USER}:${NATS_PASSWORD}@nats.example.com:4222\", credentials: {type: none}}\nsecrets: {existingSecret: own-secrets}",
 		"everything, distributed": "mode: distributed\nsecrets: {existingSecret: own-secrets}" + withSinks + exposed + watched + dressed + `
 ingress: {autoscaling: {enabled: true, targetMemory: 80, behavior: {scaleDown: {stabilizationWindowSeconds: 300}}}}

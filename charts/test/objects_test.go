@@ -91,7 +91,19 @@ func TestSelectorsFindTheirPods(t *testing.T) {
 			}
 		}
 		for _, s := range all[*corev1.Service](m) {
-			one("Service "+s.Name, matching(s.Spec.Selector))
+			if !strings.HasSuffix(s.Name, "-metrics") {
+				one("Service "+s.Name, matching(s.Spec.Selector))
+				continue
+			}
+			serving := 0
+			for _, w := range workloads(m) {
+				if w.selector != nil && strings.Contains(w.spec.Containers[0].Image, "penstock/penstock") {
+					serving++
+				}
+			}
+			if found := selected(t, m, matching(s.Spec.Selector)); len(found) != serving {
+				t.Errorf("Service %s selects %v, want all %d that have metrics", s.Name, found, serving)
+			}
 		}
 		for _, b := range all[*policyv1.PodDisruptionBudget](m) {
 			one("PodDisruptionBudget "+b.Name, b.Spec.Selector)

@@ -115,10 +115,10 @@ func TestWhatReplacesPods(t *testing.T) {
 		"a sink, by checksum":              {"{}", strings.TrimPrefix(routes, "\n") + "}", []string{""}},
 		"a sink, live":                     {"{configReload: live}", routes + "}" + live, nil},
 		"the server, live":                 {routes + "}" + live, routes + ", server: {max_body: 2MiB}}" + live, []string{""}},
-		"a sink, distributed":              {"mode: distributed", routes + "}" + distributed, []string{"-ingress", "-router"}},
+		"a sink, distributed":              {"mode: distributed", routes + "}" + distributed, []string{"-console", "-ingress", "-router"}},
 		"a sink, distributed and live":     {"mode: distributed\nconfigReload: live", routes + "}" + distributed + live, nil},
 		"a sink, without the reloader":     {"mode: distributed\nconfigReload: live\nnats: {reloader: {enabled: false}}", routes + "}" + distributed + live + "\nnats: {reloader: {enabled: false}}", []string{"-nats"}},
-		"the broker, distributed and live": {routes + "}" + distributed + live, routes + ", broker: {retention: 20d}}" + distributed + live, []string{"-ingress", "-router"}},
+		"the broker, distributed and live": {routes + "}" + distributed + live, routes + ", broker: {retention: 20d}}" + distributed + live, []string{"-console", "-ingress", "-router"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

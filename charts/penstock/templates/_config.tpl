@@ -129,18 +129,20 @@ that a NATS server reads it as text.
 {{- if $have -}}{{ $have }}{{- else -}}{{ printf "p%s" (randAlphaNum 39) | b64enc }}{{- end -}}
 {{- end -}}
 
-{{/* The environment in which values.config is read, for a serving or testing container. */}}
+{{/* The secrets that a container needs of those that the chart knows. Takes root and role. */}}
 {{- define "penstock.secretEnv" -}}
+{{- if has .role (list "standalone" "console" "test") }}
 - name: PENSTOCK_ADMIN_TOKEN
   valueFrom:
     secretKeyRef:
-      name: {{ include "penstock.adminTokenSecretName" . }}
-      key: {{ .Values.adminToken.key }}
-{{- if include "penstock.makesSigningSecret" . }}
+      name: {{ include "penstock.adminTokenSecretName" .root }}
+      key: {{ .root.Values.adminToken.key }}
+{{- end }}
+{{- if and (has .role (list "standalone" "ingress" "console" "sender")) (include "penstock.makesSigningSecret" .root) }}
 - name: CLICKFUNNELS_WEBHOOK_SECRET
   valueFrom:
     secretKeyRef:
-      name: {{ include "penstock.quickstartSecretName" . }}
+      name: {{ include "penstock.quickstartSecretName" .root }}
       key: CLICKFUNNELS_WEBHOOK_SECRET
 {{- end }}
 {{- end -}}

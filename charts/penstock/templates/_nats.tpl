@@ -6,6 +6,18 @@
 {{- default (printf "%s-auth" (include "penstock.natsName" .)) .Values.nats.auth.existingSecret -}}
 {{- end -}}
 
+{{/*
+The roles of the console. With all of them it knows how sinks stand and can take in
+what was refused; with an external NATS that is only for a user with the rights of all.
+*/}}
+{{- define "penstock.consoleRoles" -}}
+{{- if .Values.console.roles -}}
+{{- join "," .Values.console.roles -}}
+{{- else -}}
+{{- include "penstock.bundledNats" . | empty | ternary "console" "ingress,router,console" -}}
+{{- end -}}
+{{- end -}}
+
 {{/* The name of one server. Takes root and index. */}}
 {{- define "penstock.natsHost" -}}
 {{- $name := include "penstock.natsName" .root -}}
@@ -35,7 +47,7 @@
 {{/* What is mounted for NATS, as sources of a projected volume. Takes root and role. */}}
 {{- define "penstock.natsFiles" -}}
 {{- $v := .root.Values -}}
-{{- if eq .role "test" -}}
+{{- if has .role (list "test" "sender") -}}
 {{- else if include "penstock.bundledNats" .root -}}
 {{- with $v.nats.tls.existingSecret -}}
 - secret:
@@ -107,7 +119,8 @@ what `penstock provision --print-permissions` prints. Takes root and roles.
 {{/* The users of the bundled servers, and the roles whose rights each has. */}}
 {{- define "penstock.natsUsers" -}}
 ingress: [ingress]
-router: [router, console]
+router: [router]
+console: [{{ include "penstock.consoleRoles" . }}]
 provisioner: [provisioner]
 {{- if .Values.nats.auth.reader }}
 reader: [reader]

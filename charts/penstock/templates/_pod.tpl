@@ -85,14 +85,13 @@ securityContext:
 
 {{/*
 Environment and mounts of a container of ours that reads the configuration.
-Takes root, pod, role (its NATS user), and optionally env and mounts, lists.
+Takes root, pod, role (whom it logs in to NATS as, and which secrets it needs),
+and optionally env and mounts, lists.
 */}}
 {{- define "penstock.environment" -}}
 env:
-  {{- if ne .role "provisioner" }}
-  {{- include "penstock.secretEnv" .root | nindent 2 }}
-  {{- end }}
-  {{- if and (include "penstock.bundledNats" .root) (ne .role "test") }}
+  {{- include "penstock.secretEnv" . | nindent 2 }}
+  {{- if and (include "penstock.bundledNats" .root) (not (has .role (list "test" "sender"))) }}
   {{- include "penstock.natsLogin" (dict "root" .root "role" .role) | nindent 2 }}
   {{- end }}
   {{- with concat (default list .env) (default list .pod.extraEnv) }}
@@ -198,20 +197,21 @@ checksum/config: {{ toYaml $c | sha256sum }}
 
 {{/*
 The pod template of a process that serves. Takes root, component, roles (none:
-all), values (the workload's), http and admin (whether it has that port), and
-optionally mounts and volumes.
+all), values (the workload's), http (whether it takes webhooks), preStop (whether
+anybody sends it some), and optionally mounts and volumes.
 */}}
 {{- define "penstock.servePod" -}}
 {{- $root := .root -}}
 {{- $pod := include "penstock.podValues" (dict "common" .root.Values.pod "own" .values.pod) | fromJson -}}
-{{- $preStop := .http | ternary (int .root.Values.preStopSeconds) 0 -}}
+{{- $preStop := .preStop | ternary (int .root.Values.preStopSeconds) 0 -}}
+{{- /* Without webhooks there is only the port of the metrics to look at. */ -}}
 {{- $live := .http | ternary (dict "httpGet" (dict "path" "/healthz" "port" "http")) (dict "tcpSocket" (dict "port" "admin")) -}}
 {{- $ready := .http | ternary (dict "httpGet" (dict "path" "/readyz" "port" "http")) $live -}}
 metadata:
-  {{- include "penstock.podMetadata" (dict "root" .root "component" .component "pod" $pod "annotations" (include "penstock.checksums" .root | fromYaml)) | nindent 2 }}
+  {{- include "penstock.podMetadata" (dict "root" .root "component" .component "pod" (mergeOverwrite (deepCopy $pod) (dict "labels" (merge (dict "penstock/metrics" "true") (default dict $pod.labels)))) "annotations" (include "penstock.checksums" .root | fromYaml)) | nindent 2 }}
 spec:
   {{- include "penstock.podSpec" (dict "root" .root "component" .component "pod" $pod) | nindent 2 }}
-  {{- if ne .component "standalone" }}
+  {{- if has .component (list "ingress" "router") }}
   {{- include "penstock.spread" (dict "root" .root "component" .component "pod" $pod) | nindent 2 }}
   {{- end }}
   terminationGracePeriodSeconds: {{ include "penstock.gracePeriod" (dict "root" .root "own" .values.terminationGracePeriodSeconds "preStop" $preStop) }}
@@ -237,10 +237,8 @@ spec:
         - name: http
           containerPort: {{ .root.Values.ports.http }}
         {{- end }}
-        {{- if .admin }}
         - name: admin
           containerPort: {{ .root.Values.ports.admin }}
-        {{- end }}
         {{- if and (eq .component "standalone") .root.Values.standalone.subscribers.enabled }}
         - name: nats
           containerPort: {{ .root.Values.ports.nats }}
@@ -259,9 +257,9 @@ spec:
       {{- end }}
       resources:
         {{- toYaml .values.resources | nindent 8 }}
-      {{- include "penstock.environment" (dict "root" .root "pod" $pod "role" (.roles | splitList "," | first | default "all") "mounts" .mounts) | nindent 6 }}
+      {{- include "penstock.environment" (dict "root" .root "pod" $pod "role" .component "mounts" .mounts) | nindent 6 }}
     {{- with $pod.sidecars }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
-  {{- include "penstock.volumes" (dict "root" .root "pod" $pod "role" (.roles | splitList "," | first | default "all") "volumes" .volumes) | nindent 2 }}
+  {{- include "penstock.volumes" (dict "root" .root "pod" $pod "role" .component "volumes" .volumes) | nindent 2 }}
 {{- end -}}
