@@ -129,6 +129,20 @@ that a NATS server reads it as text.
 {{- if $have -}}{{ $have }}{{- else -}}{{ printf "p%s" (randAlphaNum 39) | b64enc }}{{- end -}}
 {{- end -}}
 
+{{/*
+The Secret with the variables of the configuration, for a role that reads any of
+them: the provisioner reads those of the broker alone, and who only looks at an
+event none. Takes root and role.
+*/}}
+{{- define "penstock.secretFor" -}}
+{{- $v := .root.Values -}}
+{{- $broker := printf "%s %s" (toYaml (default dict $v.config.broker)) $v.externalNats.url -}}
+{{- if eq .role "test" -}}
+{{- else if or (ne .role "provisioner") (contains "${" $broker) -}}
+{{- $v.secrets.existingSecret -}}
+{{- end -}}
+{{- end -}}
+
 {{/* The secrets that a container needs of those that the chart knows. Takes root and role. */}}
 {{- define "penstock.secretEnv" -}}
 {{- if has .role (list "standalone" "console" "test") }}

@@ -21,7 +21,8 @@ are added to, other values replace. Takes common and own.
 
 {{/* The metadata of a pod. Takes root, component, pod, and optionally annotations. */}}
 {{- define "penstock.podMetadata" -}}
-labels: # nothing of a version, so that a new chart alone replaces no pod
+{{- /* Nothing of a version, so that a new chart alone replaces no pod. */ -}}
+labels:
   {{- $own := include "penstock.selectorLabels" (dict "root" .root "component" .component) | fromYaml }}
   {{- toYaml (mergeOverwrite (deepCopy .root.Values.commonLabels) (default dict .pod.labels) (dict "app.kubernetes.io/part-of" "penstock") $own) | nindent 2 }}
 {{- with mergeOverwrite (deepCopy .root.Values.commonAnnotations) (default dict .annotations) (default dict .pod.annotations) }}
@@ -98,7 +99,7 @@ env:
   {{- toYaml . | nindent 2 }}
   {{- end }}
 {{- $from := default list .pod.extraEnvFrom }}
-{{- with .root.Values.secrets.existingSecret }}
+{{- with include "penstock.secretFor" . }}
 {{- $from = prepend $from (dict "secretRef" (dict "name" .)) }}
 {{- end }}
 {{- with $from }}
@@ -220,7 +221,7 @@ spec:
     {{- toYaml . | nindent 4 }}
   {{- end }}
   containers:
-    - {{- include "penstock.container" (dict "root" .root "name" "penstock" "pod" $pod) | nindent 6 }}
+    - {{ include "penstock.container" (dict "root" .root "name" "penstock" "pod" $pod) | nindent 6 | trim }}
       args:
         - serve
         - --config={{ include "penstock.configPath" . }}
