@@ -50,12 +50,21 @@ func (n node) testDelivery(t *testing.T, ingress, console *process) {
 
 // TestDistributedDelivers runs everything that mode distributed installs, on
 // this machine: three servers from the rendered file, the Job that provisions,
-// ingress and router with no more rights than the chart gives them, and the test
-// of a delivery.
+// ingress, router and console with no more rights than the chart gives them, and
+// the test of a delivery.
 func TestDistributedDelivers(t *testing.T) {
-	m := render(t, vals(t, "mode: distributed\nnats: {auth: {reader: true}}"))
-	servers := startServers(t, m, 3)
-	n := node{m: m, files: map[string]string{"penstock.yaml": configOf(t, m)}, addresses: servers.addresses}
+	for name, values := range map[string]string{
+		"plain": "mode: distributed",
+		"TLS":   "mode: distributed\nnats: {auth: {reader: true}, tls: {existingSecret: own-tls}}",
+	} {
+		t.Run(name, func(t *testing.T) { distributedDelivers(t, render(t, vals(t, values))) })
+	}
+}
+
+func distributedDelivers(t *testing.T, m manifest) {
+	certificates := certificate(t)
+	servers := startServers(t, m, 3, certificates)
+	n := node{m: m, files: map[string]string{"penstock.yaml": configOf(t, m)}, addresses: append(servers.addresses, "/etc/penstock-nats/", certificates+"/")}
 	eventually(t, "the servers are a cluster", servers.whole)
 
 	printed := n.run(t, container(t, m, "Job", "demo-penstock-provision", "provision"))
@@ -115,7 +124,7 @@ func (s servers) whole() bool {
 
 // startServers starts the servers of the chart. The environment is the
 // process's, for that is where the server looks.
-func startServers(t *testing.T, m manifest, replicas int) servers {
+func startServers(t *testing.T, m manifest, replicas int, certificates string) servers {
 	t.Helper()
 	text := one[*corev1.ConfigMap](t, m, "demo-penstock-nats").Data["nats.conf"]
 	c := container(t, m, "StatefulSet", "demo-penstock-nats", "nats")
@@ -136,7 +145,7 @@ func startServers(t *testing.T, m manifest, replicas int) servers {
 		dir := t.TempDir()
 		conf := filepath.Join(dir, "nats.conf")
 		own := strings.NewReplacer("0.0.0.0:4222", "127.0.0.1:"+p.client, "0.0.0.0:6222", "127.0.0.1:"+p.route, "0.0.0.0:8222", "127.0.0.1:"+p.monitor,
-			`"/data"`, `"`+dir+`/data"`, "/var/run/nats/", dir+"/", "max_file_store: 19327352832", "max_file_store: 19327352832").Replace(text)
+			`"/data"`, `"`+dir+`/data"`, "/var/run/nats/", dir+"/", "/etc/nats-tls/", certificates+"/").Replace(text)
 		if err := os.WriteFile(conf, []byte(own), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -2,7 +2,6 @@ package charttest
 
 import (
 	"encoding/base64"
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -411,5 +410,3 @@ func TestNamesAreValid(t *testing.T) {
 		}
 	})
 }
-
-var _ = fmt.Sprint

@@ -2,7 +2,6 @@ package charttest
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -132,5 +131,3 @@ func (r rights) and(other rights) rights {
 	}
 	return out.sorted()
 }
-
-var _ = fmt.Sprint

@@ -3,7 +3,6 @@ package charttest
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"os"
 	"reflect"
 	"strings"
@@ -18,7 +17,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	gateway "sigs.k8s.io/gateway-api/apis/v1"
-	"sigs.k8s.io/yaml"
 )
 
 // TestSchemaIsGenerated: values.schema.json is what its parts say.
@@ -307,6 +305,3 @@ func TestBadValuesAreRefused(t *testing.T) {
 		})
 	}
 }
-
-var _ = fmt.Sprint
-var _ = yaml.Unmarshal
