@@ -7,7 +7,7 @@ FUZZTIME   ?= 10s
 BENCHFLAGS ?=
 TOOLS      := $(CURDIR)/dist/tools
 # Modules of their own keep what only development needs out of go.mod.
-MODULES    := tools tools/s3server tools/promcheck tools/deploycheck
+MODULES    := tools tools/s3server tools/promcheck tools/deploycheck charts/test
 
 .PHONY: all build test verify bench fmt lint fuzz generate crash tools alerts prometheus image release release-check licenses vuln
 
@@ -69,6 +69,7 @@ generate: ## write the generated pages anew
 	go test ./internal/reference -run Generated -update
 	go test ./internal/broker -run ClusterPage -update
 	go test ./internal/console -run Generated -update
+	go -C charts/test test -run Generated -update .
 
 lint: tools ## what is wrong without running anything
 	@bad=$$(gofmt -l $$(git ls-files '*.go' --cached --others --exclude-standard)); \

@@ -18,23 +18,34 @@ import (
 func newEventsShow(p process, admin *adminFlags) *cobra.Command {
 	var since string
 	var onlyBody, asJSON bool
+	var wait time.Duration
 	cmd := &cobra.Command{
 		Use:   "show SEQ|ID",
 		Short: "Tell one event's story",
 		Long: `Tells what became of one event: when it came, how it was stored, every attempt to
 deliver it, and where it waits now. An event named by its id is searched for among
 those of the last day, or of --since; that reads about a million events in ten
-seconds.`,
+seconds.
+
+With --wait it first waits until the event is there and has been delivered to every
+sink that a route gives it to. It exits with 1 when that does not come about.`,
 		Example: `  penstock events show 4711
   penstock events show 6a1c1d2e-0f7b-4e51-9d55-1b1a3f6f2c01 --since 72h
-  penstock events show 4711 --body > event.json`,
+  penstock events show 4711 --body > event.json
+  # in a test: send one, and see it arrive
+  penstock send contact.created --set event_id=test-1
+  penstock events show test-1 --wait 30s`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := p.client(*admin)
 			if err != nil {
 				return err
 			}
-			seqs, err := p.eventSeqs(cmd.Context(), c, args[0], since)
+			find := func() ([]uint64, error) { return p.eventSeqs(cmd.Context(), c, args[0], since) }
+			if wait > 0 {
+				find = func() ([]uint64, error) { return p.awaitDelivered(cmd.Context(), c, args[0], since, wait) }
+			}
+			seqs, err := find()
 			if err != nil {
 				return err
 			}
@@ -42,6 +53,7 @@ seconds.`,
 		},
 	}
 	cmd.Flags().StringVar(&since, "since", "24h", "search for an ID from this time on (RFC 3339, or how long ago)")
+	cmd.Flags().DurationVar(&wait, "wait", 0, "wait at most so long for its delivery, as in 30s (default not at all)")
 	cmd.Flags().BoolVar(&onlyBody, "body", false, "print the event's body, byte for byte, and nothing else")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
