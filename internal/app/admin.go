@@ -32,12 +32,16 @@ func (a *App) buildAdmin(catalog *clickfunnels.Catalog) error {
 	if err != nil {
 		return err
 	}
-	a.console, err = console.New(console.Options{
+	o := console.Options{
 		Addr: a.config.Server.Admin, Token: a.config.Server.AdminToken, Dead: a.broker,
 		Sinks: a.sinkStatus, Status: a.status, Outstanding: a.bypassing, Replays: a.replays,
 		Rejected: rejectedStore{a.broker, a}, Control: sinkControl{a.broker, a}, Events: &history{app: a},
-		Metrics: a.telemetry.Handler(), Logger: a.log.With("part", "console"),
-	})
+		Metrics: a.telemetry.Handler(), Logger: a.log.With("part", "console"), Intake: a.intake,
+	}
+	if a.config.Broker.URL == "" {
+		o.Backup = ownBackup{a}
+	}
+	a.console, err = console.New(o)
 	return err
 }
 

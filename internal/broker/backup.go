@@ -391,3 +391,39 @@ func restoreStaged(ctx context.Context, o Options, dir string, f *backup.File, r
 	}
 	return syncOnce(dir)
 }
+
+// CheckRestore fails when Restore with these options would refuse.
+func (b *Broker) CheckRestore(ctx context.Context, o RestoreOptions) error {
+	if err := checkBackupServer(b.admin.nc); err != nil {
+		return err
+	}
+	_, err := b.replaceable(ctx, o)
+	return err
+}
+
+// Discard deletes the streams that a promotion made.
+func (b *Broker) Discard(ctx context.Context, promotion string) error {
+	for _, name := range ourStreams() {
+		c, err := backup.Config(ctx, b.admin.nc, name)
+		if err != nil {
+			return fmt.Errorf("look up stream %s: %w", name, err)
+		}
+		if c == nil || c.Metadata[promotionKey] != promotion || promotion == "" {
+			continue
+		}
+		if err := backup.Delete(ctx, b.admin.nc, name); err != nil {
+			return fmt.Errorf("delete stream %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// InUse reports that another process has the data directory.
+func InUse(dir string) bool {
+	lock, err := lockDir(dir)
+	if err == nil {
+		_ = lock.Close() // nothing was written that matters
+		return false
+	}
+	return strings.Contains(err.Error(), "in use by")
+}

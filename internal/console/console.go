@@ -71,6 +71,10 @@ type Options struct {
 	Control  SinkControl
 	// Replays; nil: there is nothing under /api/v1/replays.
 	Replays Replays
+	// Backup and Intake serve a process that has its store inside; nil: there is
+	// nothing under /api/v1/backup and /api/v1/intake.
+	Backup Backup
+	Intake Intake
 	// Outstanding returns how many redriven deliveries wait in the sink's retry lane,
 	// cheaply. Nil: retrying many dead letters is not held back by it.
 	Outstanding func(sink string) int
@@ -109,6 +113,7 @@ type Server struct {
 	bulk     chan struct{} // only one bulk request runs at a time
 	// searching: only one search runs at a time.
 	searching chan struct{}
+	backups   chan struct{} // only one backup is made at a time
 	refusals  seldom
 	fresh     httpconn.Fresh
 
@@ -129,7 +134,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		o: o, log: o.Logger, guard: newGuard(o.Addr, o.Token),
-		slots: make(chan struct{}, o.MaxConcurrent), bulk: make(chan struct{}, 1), searching: make(chan struct{}, 1),
+		slots: make(chan struct{}, o.MaxConcurrent), bulk: make(chan struct{}, 1), searching: make(chan struct{}, 1), backups: make(chan struct{}, 1),
 		stopping: make(chan struct{}),
 	}
 	s.lifetime, s.cut = context.WithCancel(context.Background())

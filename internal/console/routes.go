@@ -64,6 +64,7 @@ func (s *Server) newRoutes() *echo.Echo {
 		api.POST("/sinks/:name/prune", s.change(s.pruneSink))
 	}
 	s.addReplays(api)
+	s.addMoving(api)
 	return e
 }
 
@@ -88,6 +89,9 @@ func (s *Server) change(h handler) echo.HandlerFunc {
 	return s.handle(func(ctx context.Context, c echo.Context) (any, error) {
 		if no := sendsJSON(c.Request()); no != nil {
 			return nil, no
+		}
+		if err := s.notHeld(); err != nil {
+			return nil, err
 		}
 		return h(ctx, c)
 	})
