@@ -36,7 +36,7 @@ func runNATS(conf string) error {
 	if err != nil {
 		return err
 	}
-	opts.NoSigs, opts.NoLog = true, true
+	opts.NoLog = true
 	srv, err := server.NewServer(opts)
 	if err != nil {
 		return err
@@ -236,7 +236,7 @@ func (c *natsCluster) makeCertificates() {
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
 		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}, // routes present it too
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {

@@ -67,6 +67,13 @@ func Provision(ctx context.Context, c *config.Config, o ProvisionOptions) (chang
 	return b.Changes(), err
 }
 
+// WriteNATSUsers writes the users of c's NATS server, with a key for each role,
+// into a folder, and returns the names of the keys it made; others stay.
+func WriteNATSUsers(c *config.Config, dir string) (made []string, err error) {
+	a := &App{config: c, log: slog.New(slog.DiscardHandler)}
+	return a.brokerOptions(clickfunnels.NewCatalog()).WriteUsers(dir)
+}
+
 // NATSRights are what the NATS user of a role may do under c; see
 // broker.PermissionRoles.
 func NATSRights(c *config.Config, role string) (broker.Rights, error) {

@@ -129,10 +129,13 @@ func (b *Broker) openExternal(ctx context.Context) error {
 	defer cancel()
 	var last error
 	err := retrying(patient, b.o.Logger, "look at the streams", transient, func() error {
+		// A request that comes while nobody leads is never answered.
+		try, cancel := context.WithTimeout(patient, patience/4)
+		defer cancel()
 		if b.admin.nc != nil {
-			last = b.provision(patient)
+			last = b.provision(try)
 		} else {
-			last = b.checkTaken(patient, b.ingress)
+			last = b.checkTaken(try, b.ingress)
 		}
 		return last
 	})
