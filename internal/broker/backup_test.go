@@ -20,7 +20,7 @@ import (
 )
 
 // save writes a backup of b and opens it.
-func save(t *testing.T, b *Broker, o BackupOptions) *backup.File {
+func save(t testing.TB, b *Broker, o BackupOptions) *backup.File {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "test.backup")
 	w, err := os.Create(path)
@@ -36,7 +36,7 @@ func save(t *testing.T, b *Broker, o BackupOptions) *backup.File {
 	return openBackup(t, path)
 }
 
-func openBackup(t *testing.T, path string) *backup.File {
+func openBackup(t testing.TB, path string) *backup.File {
 	t.Helper()
 	f, err := backup.Open(path)
 	if err != nil {
