@@ -24,8 +24,8 @@ verify: ## the long form of test: nothing is left out
 	$(MAKE) --no-print-directory crash
 	$(MAKE) --no-print-directory test
 
-crash: ## kill the process at every step, many times
-	PENSTOCK_LONG=1 go test ./internal/app -run Crash -count=1 -timeout 60m -v
+crash: ## kill the process at every step, upgrade a cluster, many times
+	PENSTOCK_LONG=1 go test ./internal/app -run 'Crash|ExternalSetup' -count=1 -timeout 60m -v
 
 # On a busy machine the fuzzer itself can miss the end of its time and say so as
 # a failure; one that found something names the failing input.

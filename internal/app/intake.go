@@ -180,40 +180,44 @@ func (i *intake) held() string {
 // whileOpen is run, stopped while the intake is held and started again after.
 func (i *intake) whileOpen(run func(context.Context) error) func(context.Context) error {
 	return func(ctx context.Context) error {
-		for ctx.Err() == nil {
+		for {
 			i.mu.Lock()
 			open, changed := i.open(), i.changed
 			if open {
 				i.busy++
 			}
 			i.mu.Unlock()
-			if !open {
-				select {
-				case <-changed:
-				case <-ctx.Done():
-				}
-				continue
+			var err error
+			if open {
+				err = until(ctx, changed, run)
+				i.leave()
 			}
-			inner, cancel := context.WithCancel(ctx)
-			watched := make(chan struct{})
-			go func() {
-				defer close(watched)
-				select {
-				case <-changed:
-					cancel()
-				case <-inner.Done():
-				}
-			}()
-			err := run(inner)
-			cancel()
-			<-watched
-			i.leave()
-			if err != nil && ctx.Err() == nil && !errors.Is(err, context.Canceled) {
+			if ctx.Err() != nil || err != nil && !errors.Is(err, context.Canceled) {
 				return err
 			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+			}
 		}
-		return nil
 	}
+}
+
+// until runs run until it returns or stop is closed.
+func until(ctx context.Context, stop <-chan struct{}, run func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		select {
+		case <-stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	err := run(ctx)
+	cancel()
+	watch.Wait()
+	return err
 }
 
 // change tells everybody who waits. The caller holds mu.
