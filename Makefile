@@ -29,8 +29,8 @@ verify: ## the long form of test: nothing is left out
 	$(MAKE) --no-print-directory release-check
 	$(MAKE) --no-print-directory test
 
-crash: ## kill the process at every step, many times
-	PENSTOCK_LONG=1 go test ./internal/app -run Crash -count=1 -timeout 60m -v
+crash: ## kill the process at every step, upgrade a cluster, many times
+	PENSTOCK_LONG=1 go test ./internal/app -run 'Crash|ExternalSetup' -count=1 -timeout 60m -v
 
 alerts: prometheus ## the alerts, by promtool and by a real Prometheus that watches a real Penstock
 	promtool check rules charts/penstock/files/alerts.yaml

@@ -27,6 +27,9 @@ func withDefaults(o Options) Options {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Enter == nil {
+		o.Enter = func() (func(), bool) { return func() {}, true }
+	}
 	if o.Observe == nil {
 		o.Observe = func(Request) {}
 	}

@@ -12,6 +12,11 @@ import (
 // other answer it still belongs to the sender, who sends it again.
 func (s *Server) receive(c echo.Context, ep *endpoint, arrived time.Time) reply {
 	r := c.Request()
+	leave, ok := s.options.Enter()
+	if !ok {
+		return notNow
+	}
+	defer leave()
 	if no := s.inadmissible(r); no.refused() {
 		return no
 	}

@@ -36,6 +36,10 @@ type Options struct {
 	// Ready returns why this process should get no traffic now; nothing means
 	// it should. Nil: always ready. It is called for every GET /readyz.
 	Ready func() (reasons []string)
+	// Enter is called before a webhook is looked at; not ok: none is taken now,
+	// and it is answered 503. Else leave is called when it is answered. Nil: all
+	// are taken.
+	Enter func() (leave func(), ok bool)
 	// Observe is called once for every request that is not a health check,
 	// after its answer was written, possibly concurrently. It must not block.
 	// Nil: nobody looks.

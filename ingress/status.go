@@ -58,6 +58,10 @@ func unstored(err error, bytes int) reply {
 var tooBusy = reply{status: http.StatusTooManyRequests, outcome: OutcomeBusy, retryAfter: "1",
 	what: "too many requests at once", hint: "send the event again in a second"}
 
+// notNow is the answer while somebody has stopped the intake for a moment.
+var notNow = reply{status: http.StatusServiceUnavailable, outcome: OutcomeUnavailable, retryAfter: "5",
+	what: "webhooks are not taken at the moment", hint: "send the event again in a few seconds; it was not taken"}
+
 // compressed refuses a body that we would have to unpack: the signature is
 // over the bytes before that, and no sender we know compresses.
 var compressed = reply{status: http.StatusUnsupportedMediaType, outcome: OutcomeBadRequest,

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,9 +15,9 @@ import (
 )
 
 type provisionFlags struct {
-	files, print []string
-	creds, nkey  string
-	log          logFlags
+	files, print       []string
+	creds, nkey, users string
+	log                logFlags
 }
 
 func newProvision(p process) *cobra.Command {
@@ -30,9 +32,12 @@ sinks, routes or broker settings. The running roles then need no right to make
 anything; docs/cluster.md lists what each needs.
 
 With --print-permissions nothing is made: it prints the permissions of a role's
-NATS user as a block of the NATS server's configuration.`,
+NATS user as a block of the NATS server's configuration. --write-users writes a
+whole one, users.conf, for the server's configuration to include, and a key for
+each role; keys that are there stay. examples/nats/setup.sh sets a cluster up with it.`,
 		Example: `  penstock provision -c penstock.yaml --creds provisioner.creds
-  penstock provision -c penstock.yaml --print-permissions router`,
+  penstock provision -c penstock.yaml --print-permissions router
+  penstock provision -c penstock.yaml --write-users ./nats`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return p.provision(cmd.Context(), f) },
 	}
@@ -41,8 +46,10 @@ NATS user as a block of the NATS server's configuration.`,
 	flags.StringVar(&f.creds, "creds", "", "credentials file of the provisioner, instead of broker.creds_file")
 	flags.StringVar(&f.nkey, "nkey", "", "NKey seed file of the provisioner, instead of broker.nkey_file")
 	flags.StringSliceVar(&f.print, "print-permissions", nil, "print the permissions of a role: "+strings.Join(broker.PermissionRoles(), ", "))
+	flags.StringVar(&f.users, "write-users", "", "write users.conf for a NATS server, and a key for each role, into this folder")
 	f.log.register(flags)
 	cmd.MarkFlagsMutuallyExclusive("creds", "nkey")
+	cmd.MarkFlagsMutuallyExclusive("print-permissions", "write-users")
 	return cmd
 }
 
@@ -55,13 +62,16 @@ func (p process) provision(ctx context.Context, f provisionFlags) error {
 		return err
 	}
 	// What is only printed needs no credentials either.
-	c, ms := app.Load(f.files, app.LoadOptions{Env: p.env, Roles: []string{app.RoleProvisioner}, NoEnv: len(f.print) > 0})
+	c, ms := app.Load(f.files, app.LoadOptions{Env: p.env, Roles: []string{app.RoleProvisioner}, NoEnv: len(f.print) > 0 || f.users != ""})
 	if fatal := ms.Fatal(); len(fatal) > 0 {
 		return ms
 	}
 	printMistakes(p.stderr, ms)
 	if len(f.print) > 0 {
 		return p.printPermissions(c, f.print)
+	}
+	if f.users != "" {
+		return p.writeUsers(c, f.users)
 	}
 	changes, err := app.Provision(ctx, c, app.ProvisionOptions{CredsFile: f.creds, NKeyFile: f.nkey, Logger: logger})
 	for _, change := range changes {
@@ -71,6 +81,21 @@ func (p process) provision(ctx context.Context, f provisionFlags) error {
 		fmt.Fprintln(p.stdout, "everything is as the configuration needs it")
 	}
 	return err
+}
+
+func (p process) writeUsers(c *config.Config, dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make the folder of the users: %w", err)
+	}
+	made, err := app.WriteNATSUsers(c, dir)
+	for _, name := range made {
+		fmt.Fprintf(p.stdout, "made key %s\n", filepath.Join(dir, name))
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(p.stdout, "wrote %s\n", filepath.Join(dir, "users.conf"))
+	return nil
 }
 
 func (p process) printPermissions(c *config.Config, roles []string) error {

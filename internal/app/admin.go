@@ -32,6 +32,10 @@ func (a *App) buildAdmin(catalog *clickfunnels.Catalog) error {
 		o.Dead, o.Sinks, o.Status, o.Outstanding = a.broker, a.sinkStatus, a.status, a.bypassing
 		o.Rejected, o.Control, o.Events, o.Replays = rejectedStore{a.broker, a}, sinkControl{a.broker, a}, &history{app: a}, a.replays
 		o.Rules, o.Changes, o.Tails = ruleDiffs{a, catalog}, a.broker, &tails{app: a}
+		o.Intake = a.intake
+		if a.config.Broker.URL == "" {
+			o.Backup = ownBackup{a}
+		}
 	} else {
 		o.MetricsOnly = true
 	}

@@ -77,6 +77,7 @@ type App struct {
 	sources map[string]*clickfunnels.Source
 	rejects *rejects
 	pauses  *pauses
+	intake  *intake
 	meters  map[string]*meter // of deliveries, by sink
 	log     *slog.Logger
 	started time.Time
@@ -100,6 +101,11 @@ func New(c *config.Config, o Options) (*App, error) {
 		return nil, err
 	}
 	a.broker = broker.New(a.brokerOptions(catalog))
+	dir := ""
+	if c.Broker.URL == "" {
+		dir = c.Broker.DataDir
+	}
+	a.intake = newIntake(dir, a.log.With("part", "intake"))
 	a.pauses = &pauses{broker: a.broker, workers: a.workers, log: a.log}
 	if err := a.buildRouter(); err != nil {
 		return nil, err
@@ -173,12 +179,13 @@ func (a *App) buildIngress(catalog *clickfunnels.Catalog) error {
 		})
 	}
 	a.rejects = newRejects(a.broker, a.sources, func() *telemetry.Telemetry { return a.telemetry }, a.log.With("part", "rejected"))
+	a.intake.more = func() bool { return a.rejects.bytes.Load() > 0 }
 	server := a.config.Server
 	server.ShutdownTimeout /= 2 // the other half is for the attempts under way
 	var err error
 	a.ingress, err = ingress.New(ingress.Options{
 		Server: server, Sources: endpoints, Publisher: publisher{a}, Ready: a.notReady,
-		Observe: a.requested, Rejected: a.rejects.note, Logger: a.log.With("part", "ingress"),
+		Observe: a.requested, Rejected: a.rejects.note, Enter: a.intake.enter, Logger: a.log.With("part", "ingress"),
 	})
 	return err
 }
@@ -193,6 +200,9 @@ func reveal(secrets []config.Secret) []string {
 
 // notReady says why this process should get no webhooks.
 func (a *App) notReady() []string {
+	if why := a.intake.held(); why != "" {
+		return []string{why}
+	}
 	if err := a.broker.Health(); err != nil {
 		return []string{err.Error()}
 	}
@@ -203,6 +213,9 @@ func (a *App) notReady() []string {
 // that addresses are known and what can go wrong at a start has gone wrong.
 // The caller must call Run afterwards, or Close.
 func (a *App) Open(ctx context.Context) error {
+	if err := a.intake.load(); err != nil {
+		return errors.Join(err, a.Close())
+	}
 	if err := a.broker.Open(ctx); err != nil {
 		return errors.Join(err, a.Close())
 	}
@@ -243,12 +256,13 @@ func (a *App) Run(ctx context.Context) error {
 	defer fail(nil)
 	s := &stages{fail: fail}
 	s.start("event store", a.broker.Run)
+	s.start("intake", a.intake.run)
 	if a.telemetry != nil {
 		s.start("metrics", a.telemetry.Run)
 	}
 	if a.console != nil {
 		if a.o.has(config.RoleConsole) {
-			s.start("replays", a.replays.Run)
+			s.start("replays", a.intake.whileOpen(a.replays.Run))
 		}
 		s.start("admin API", a.console.Run)
 	}
@@ -257,7 +271,7 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	if a.router != nil {
 		s.start("pauses", a.pauses.run)
-		s.start("router", func(ctx context.Context) error { return a.router.Run(ctx, a.broker) })
+		s.start("router", a.intake.whileOpen(func(ctx context.Context) error { return a.router.Run(ctx, a.broker) }))
 	}
 	if a.ingress != nil {
 		s.start("rejected requests", a.rejects.run)

@@ -38,6 +38,13 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if text := os.Getenv(childPromote); text != "" {
+		if err := runPromote(text); err != nil {
+			fmt.Fprintln(os.Stderr, "promote child:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if yaml := os.Getenv(childConfig); yaml != "" {
 		if err := runChild(yaml); err != nil {
 			fmt.Fprintln(os.Stderr, "child:", err)

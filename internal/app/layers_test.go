@@ -34,16 +34,17 @@ var layers = map[string][]string{
 	"ingress":               {"config", "internal/event", "internal/httpconn"},
 	"router/rules":          {"config", "internal/event"},
 	"router":                {"config", "internal/delivery", "internal/event", "router/rules", "sinks"},
-	"internal/broker":       {"config", "internal/delivery", "internal/event"},
+	"internal/backup":       {},
+	"internal/broker":       {"config", "internal/backup", "internal/delivery", "internal/event"},
 	"internal/reference":    {"config", "internal/telemetry", "sinks"},
 	"internal/dashboard":    {},
 	"internal/console":      {"config", "internal/delivery", "internal/event", "internal/httpconn", "internal/replay"},
 	"internal/app": {
-		"config", "ingress", "internal/broker", "internal/clickfunnels", "internal/console", "internal/delivery",
+		"config", "ingress", "internal/backup", "internal/broker", "internal/clickfunnels", "internal/console", "internal/delivery",
 		"internal/event", "internal/replay", "internal/telemetry", "router", "sinks",
 	},
 	"cmd/penstock": {
-		"config", "internal/app", "internal/broker", "internal/clickfunnels", "internal/console", "internal/delivery", "internal/event", "router",
+		"config", "internal/app", "internal/backup", "internal/broker", "internal/clickfunnels", "internal/console", "internal/delivery", "internal/event", "router",
 	},
 	"bench":              {"config", "internal/app", "internal/clickfunnels", "internal/event", "sinks"},
 	"examples/receiver":  {},
@@ -53,10 +54,10 @@ var layers = map[string][]string{
 // rooms are the packages that alone may use a library, by the beginning of its
 // path.
 var rooms = map[string][]string{
-	"github.com/labstack/echo":        {"ingress", "internal/console", "bench"},           // bench: the ceiling to compare with
-	"github.com/nats-io/nats.go":      {"internal/broker", "sinks", "examples/subscribe"}, // sinks: the kind nats
+	"github.com/labstack/echo":        {"ingress", "internal/console", "bench"},                              // bench: the ceiling to compare with
+	"github.com/nats-io/nats.go":      {"internal/backup", "internal/broker", "sinks", "examples/subscribe"}, // sinks: the kind nats
 	"github.com/DeRuina/timberjack":   {"sinks"},
-	"github.com/nats-io/nats-server":  {"internal/broker"},
+	"github.com/nats-io/nats-server":  {"internal/backup", "internal/broker"},
 	"github.com/spf13/":               {"cmd/penstock"},
 	"cel.dev/":                        {"router/rules"},
 	"go.yaml.in/yaml":                 {"config"},

@@ -28,7 +28,7 @@ func runNATS(conf string) error {
 	if err != nil {
 		return err
 	}
-	opts.NoSigs, opts.NoLog = true, true
+	opts.NoLog = true
 	srv, err := server.NewServer(opts)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -17,6 +18,9 @@ import (
 // to be provisioned: nothing of its sources and sinks needs to be resolved.
 const RoleProvisioner = broker.RoleProvisioner
 
+// RoleBackup is the role of the NATS user that saves and restores streams.
+const RoleBackup = broker.RoleBackup
+
 // errEmbedded is returned when there is no NATS to provision.
 var errEmbedded = errors.New("broker.url is not set: the queue runs inside `penstock serve`, which makes all it needs by itself")
 
@@ -24,7 +28,10 @@ var errEmbedded = errors.New("broker.url is not set: the queue runs inside `pens
 // those that the configuration gives to the running roles.
 type ProvisionOptions struct {
 	CredsFile, NKeyFile string
-	Logger              *slog.Logger
+	// Role is the NATS user's: RoleProvisioner, or RoleBackup, which may do as
+	// much; empty: RoleProvisioner.
+	Role   string
+	Logger *slog.Logger
 }
 
 // Provision makes or updates every stream and every sink's queues that c needs
@@ -41,7 +48,7 @@ func Provision(ctx context.Context, c *config.Config, o ProvisionOptions) (chang
 	if err != nil {
 		return nil, err
 	}
-	a := &App{config: c, o: Options{Roles: []string{RoleProvisioner}}, log: o.Logger}
+	a := &App{config: c, o: Options{Roles: []string{cmp.Or(o.Role, RoleProvisioner)}}, log: o.Logger}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
@@ -58,6 +65,13 @@ func Provision(ctx context.Context, c *config.Config, o ProvisionOptions) (chang
 	}
 	err = b.Prepare(ctx, subs)
 	return b.Changes(), err
+}
+
+// WriteNATSUsers writes the users of c's NATS server, with a key for each role,
+// into a folder, and returns the names of the keys it made; others stay.
+func WriteNATSUsers(c *config.Config, dir string) (made []string, err error) {
+	a := &App{config: c, log: slog.New(slog.DiscardHandler)}
+	return a.brokerOptions(clickfunnels.NewCatalog()).WriteUsers(dir)
 }
 
 // NATSRights are what the NATS user of a role may do under c; see

@@ -22,7 +22,7 @@ import (
 )
 
 // testOptions are those of a small embedded broker in dir.
-func testOptions(t *testing.T, dir string) Options {
+func testOptions(t testing.TB, dir string) Options {
 	t.Helper()
 	return Options{
 		Config: config.Broker{
@@ -34,7 +34,7 @@ func testOptions(t *testing.T, dir string) Options {
 	}
 }
 
-func testLogger(t *testing.T) *slog.Logger {
+func testLogger(t testing.TB) *slog.Logger {
 	return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo}))
 }
 

@@ -81,8 +81,10 @@ func (b *Broker) connectAll() error {
 			admin = role
 		}
 	}
-	if slices.Contains(b.o.Roles, RoleProvisioner) {
-		admin = RoleProvisioner
+	for _, role := range []string{RoleProvisioner, RoleBackup} {
+		if slices.Contains(b.o.Roles, role) {
+			admin = role
+		}
 	}
 	for _, c := range []struct {
 		role string

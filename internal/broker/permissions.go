@@ -16,11 +16,14 @@ const (
 	RoleProvisioner = "provisioner"
 	// RoleReader reads events through consumers of its own.
 	RoleReader = "reader"
+	// RoleBackup saves and restores streams; to set up a cluster with what it
+	// restored it may do what a provisioner may.
+	RoleBackup = "backup"
 )
 
 // PermissionRoles are the roles that Permissions knows.
 func PermissionRoles() []string {
-	return []string{config.RoleIngress, config.RoleRouter, config.RoleConsole, RoleProvisioner, RoleReader}
+	return []string{config.RoleIngress, config.RoleRouter, config.RoleConsole, RoleProvisioner, RoleReader, RoleBackup}
 }
 
 // Right is one subject that a NATS user needs, and what for.
@@ -52,6 +55,8 @@ func Permissions(role string, roots, prefixes, sinks []string) Rights {
 		return Rights{Publish: consoleRights(), Subscribe: inbox(role)}
 	case RoleProvisioner:
 		return Rights{Publish: provisionerRights(), Subscribe: inbox(role)}
+	case RoleBackup:
+		return Rights{Publish: backupRights(), Subscribe: inbox(role)}
 	case RoleReader:
 		r := readerRights(sinks)
 		r.Subscribe = slices.Concat(rights("receive answers", "_INBOX.>"), rights("read events as they come in", subjects...))
@@ -151,6 +156,18 @@ func provisionerRights() []Right {
 		rights("see the sinks' queues", api+"CONSUMER.INFO."+EventsStream+".*", api+"CONSUMER.INFO."+retryStream+".*"),
 		rights("make and update the sinks' queues", api+"CONSUMER.CREATE."+EventsStream+".>", api+"CONSUMER.CREATE."+retryStream+".>"),
 		rights("find where a sink with a start time begins", api+"DIRECT.GET."+EventsStream),
+	)
+}
+
+func backupRights() []Right {
+	var out []Right
+	for _, s := range ourStreams() {
+		out = append(out, rights("save and restore stream "+s, api+"STREAM.SNAPSHOT."+s, api+"STREAM.MSG.GET."+s,
+			api+"STREAM.RESTORE."+s, api+"STREAM.DELETE."+s, api+"CONSUMER.INFO."+s+".*")...)
+	}
+	return slices.Concat(provisionerRights(), out,
+		rights("see whether a router runs", api+"CONSUMER.LIST."+EventsStream),
+		rights("take the pieces of a snapshot, and send them", "$JS.SNAPSHOT.ACK.>", "$JS.SNAPSHOT.RESTORE.>"),
 	)
 }
 

@@ -116,6 +116,8 @@ func parts(media string, body []byte) [][]byte {
 	switch media {
 	case linesType:
 		return bytes.Split(bytes.TrimSpace(body), []byte("\n"))
+	case bytesType: // no JSON
+		return nil
 	case sseType:
 		var out [][]byte
 		for line := range bytes.Lines(body) {

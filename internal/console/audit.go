@@ -51,11 +51,18 @@ func callerOf(c echo.Context) caller {
 // before it is made, so that none is made without one; what became of it
 // replaces that record.
 func (s *Server) changing(ctx context.Context, c echo.Context, action string, h handler) (any, error) {
-	who := callerOf(c)
-	if no := who.mayChange(); no != nil {
+	if no := callerOf(c).mayChange(); no != nil {
 		return nil, no
 	}
-	r := c.Request()
+	if err := s.notHeld(); err != nil {
+		return nil, err
+	}
+	return s.recorded(ctx, c, action, h)
+}
+
+// recorded is changing for a caller who may, while the intake may be held.
+func (s *Server) recorded(ctx context.Context, c echo.Context, action string, h handler) (any, error) {
+	who, r := callerOf(c), c.Request()
 	rec := delivery.Change{
 		ID: rand.Text(), At: s.o.Now().UTC(), By: who.name, Role: who.role, From: r.RemoteAddr,
 		Action: action, On: r.URL.Path, Result: delivery.ChangeBegun,

@@ -76,6 +76,10 @@ type Options struct {
 	Tails Tails
 	// Changes keeps who changed what; nil: it is only logged.
 	Changes ChangeLog
+	// Backup and Intake serve a process that has its store inside; nil: there is
+	// nothing under /api/v1/backup and /api/v1/intake.
+	Backup Backup
+	Intake Intake
 	// Outstanding returns how many redriven deliveries wait in the sink's retry lane,
 	// cheaply. Nil: retrying many dead letters is not held back by it.
 	Outstanding func(sink string) int
@@ -125,6 +129,7 @@ type Server struct {
 	// diffing: only one comparison of rules runs at a time.
 	diffing  chan struct{}
 	tails    chan struct{} // one for everybody who follows
+	backups  chan struct{} // only one backup is made at a time
 	refusals seldom
 	fresh    httpconn.Fresh
 
@@ -147,6 +152,7 @@ func New(o Options) (*Server, error) {
 		o: o, log: o.Logger, guard: newGuard(o.Addr),
 		slots: make(chan struct{}, o.MaxConcurrent), bulk: make(chan struct{}, 1), searching: make(chan struct{}, 1),
 		diffing:  make(chan struct{}, 1),
+		backups:  make(chan struct{}, 1),
 		tails:    make(chan struct{}, maxTails),
 		stopping: make(chan struct{}),
 	}

@@ -85,6 +85,14 @@ func (s *Server) routes() []route {
 			{name: "since", about: "begin in the past, at a time (RFC 3339) or so long ago (10m)"},
 		}, stream: TailLine{}, streams: sseType, raw: s.tail})
 	}
+	if s.o.Backup != nil {
+		all = append(all, route{method: http.MethodGet, path: "/backup", summary: "A backup of the store inside", query: []param{
+			{name: "rejected", about: "false leaves out refused requests", words: []string{"true", "false"}},
+		}, stream: "", streams: bytesType, raw: s.backup})
+	}
+	if s.o.Intake != nil {
+		all = append(all, s.intakeRoutes()...)
+	}
 	if s.o.Rules != nil {
 		all = append(all, route{method: http.MethodPost, path: "/rules/diff", summary: "What other rules would have made of stored events, as lines of JSON; nothing is sent and nothing changes",
 			in: DiffRequest{}, stream: DiffLine{}, streams: linesType, raw: s.diffRules})
