@@ -77,6 +77,7 @@ lint: tools ## what is wrong without running anything
 	for m in . $(MODULES); do go -C $$m mod tidy -diff; done
 	for m in . $(MODULES); do go -C $$m vet ./...; done
 	GOOS=darwin GOARCH=arm64 go vet ./... # where power is synced otherwise
+	GOOS=windows GOARCH=amd64 go build ./cmd/... ./examples/...
 	$(TOOLS)/staticcheck ./...
 	go -C tools run ./licenses -dir .. -check
 
@@ -90,7 +91,7 @@ image: ## the container image penstock:<version>, by Docker
 	docker build -t penstock:$$version --build-arg VERSION=$$version \
 		--build-arg REVISION=$$(git rev-parse HEAD) --build-arg CREATED=$$(git log -1 --format=%cI) .
 
-RELEASE_TARGETS ?= linux/amd64,linux/arm64,darwin/amd64,darwin/arm64
+RELEASE_TARGETS ?= linux/amd64,linux/arm64,darwin/amd64,darwin/arm64,windows/amd64
 
 release: ## archives, manual, completions, SBOMs and checksums in dist/release
 	@mkdir -p $(TOOLS)

@@ -34,7 +34,7 @@ func TestParseTargets(t *testing.T) {
 			t.Errorf("parseTargets(%q) = %s, want %s", list, got, want)
 		}
 	}
-	if targets, err := parseTargets(defaultTargets); err != nil || len(targets) != 4 {
+	if targets, err := parseTargets(defaultTargets); err != nil || len(targets) != 5 {
 		t.Errorf("the default is %v, %v", targets, err)
 	}
 }
