@@ -266,7 +266,7 @@ func clusterRights(t *testing.T, sinks string) func(role string) broker.Rights {
 // provisionCluster provisions twice: the second time finds nothing to do.
 func provisionCluster(t *testing.T, r *replicas) {
 	t.Helper()
-	for _, want := range []int{10, 0} { // six streams, two queues for each of two sinks
+	for _, want := range []int{11, 0} { // seven streams, two queues for each of two sinks
 		c, ms := Parse("provision.yaml", []byte(fullYAML("", r.yaml(config.RoleIngress))), LoadOptions{Roles: []string{RoleProvisioner}})
 		if fatal := ms.Fatal(); len(fatal) > 0 {
 			t.Fatal(fatal)

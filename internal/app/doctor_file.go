@@ -60,7 +60,10 @@ func checkSecrets(_ context.Context, p *patient) []Finding {
 		}
 	}
 	var out []Finding
-	if len(unset) > 0 {
+	switch {
+	case len(unset) > 0 && p.c != nil: // or the file could not have been read
+		out = append(out, skipped("not set, and not needed by the roles asked about: %s", strings.Join(unset, ", "))...)
+	case len(unset) > 0:
 		out = append(out, warn("export them, in the environment of the process that serves", "not set here: %s", strings.Join(unset, ", "))...)
 	}
 	if len(empty) > 0 {

@@ -38,7 +38,7 @@ func checkProcess(_ context.Context, p *patient) []Finding {
 
 func checkReady(_ context.Context, p *patient) []Finding {
 	if len(p.status.NotReady) == 0 {
-		return good("takes webhooks, as /readyz says")
+		return good("ready, as /readyz says")
 	}
 	var out []Finding
 	for _, reason := range p.status.NotReady {
@@ -194,7 +194,7 @@ func checkQueues(ctx context.Context, p *patient) []Finding {
 		return failed("ask again", "%v", err)
 	}
 	var out []Finding
-	flowing := 0
+	flowing, elsewhere := 0, 0
 	for _, s := range l.Items {
 		switch s.State {
 		case "held":
@@ -203,6 +203,8 @@ func checkQueues(ctx context.Context, p *patient) []Finding {
 			out = append(out, warn("`penstock sinks resume "+s.Name+"` when it may go on", "%s is paused, with %d waiting", s.Name, s.Waiting)...)
 		case "throttled":
 			out = append(out, warn("set its rate to what the receiver takes", "%s asked for a pause", s.Name)...)
+		case "":
+			elsewhere++
 		default:
 			flowing++
 		}
@@ -212,6 +214,9 @@ func checkQueues(ctx context.Context, p *patient) []Finding {
 	}
 	if flowing > 0 {
 		out = append(out, good("%s flowing", howMany(flowing, "sink"))...)
+	}
+	if elsewhere > 0 {
+		out = append(out, skipped("%s that another process delivers to", howMany(elsewhere, "sink"))...)
 	}
 	return out
 }

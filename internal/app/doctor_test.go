@@ -225,7 +225,7 @@ func TestDoctorAsksTheProcess(t *testing.T) {
 		return slices.DeleteFunc(slices.Clone(found), func(f Finding) bool { return f.Check != check })
 	}
 	expect(t, of("process"), StatusOK, "running since")
-	expect(t, of("ready"), StatusOK, "takes webhooks")
+	expect(t, of("ready"), StatusOK, "ready, as")
 	expect(t, of("queues"), StatusFail, "down is held since")
 	expect(t, of("queues"), StatusWarn, "quiet is paused")
 	expect(t, of("queues"), StatusOK, "1 sink flowing")
