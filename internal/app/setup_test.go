@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/penstock/penstock/config"
+	"github.com/penstock/penstock/internal/backup"
 	"github.com/penstock/penstock/internal/broker"
 )
 
@@ -114,6 +115,7 @@ routes:
 		senders.Go(func() { l.send(ctx) })
 	}
 	l.more(100)
+	checkClusterBackup(t, l)
 	for round := range rounds {
 		from := l.mark()
 		for i, role := range roles {
@@ -133,6 +135,42 @@ routes:
 	senders.Wait()
 	checkCluster(t, l, rec)
 	checkRefusals(t, r.nats)
+}
+
+// checkClusterBackup saves the cluster under load as the user for backups, and
+// restores that into a data directory.
+func checkClusterBackup(t *testing.T, l *load) {
+	t.Helper()
+	before := uint64(l.count())
+	parse := func(yaml string) *config.Config {
+		c, ms := Parse("backup.yaml", []byte(yaml), LoadOptions{Roles: []string{RoleProvisioner}})
+		if fatal := ms.Fatal(); len(fatal) > 0 {
+			t.Fatal(fatal)
+		}
+		return c
+	}
+	path := filepath.Join(t.TempDir(), "cluster.backup")
+	o := StoreOptions{NKeyFile: l.r.nats.keys[broker.RoleBackup]}
+	err := WriteBackup(path, func(f *os.File) error {
+		return Save(t.Context(), parse(fullYAML("", l.r.yaml(config.RoleIngress))), o, broker.BackupOptions{}, func(int64) error { return nil }, f)
+	})
+	if err != nil {
+		t.Fatalf("back the cluster up: %v", err)
+	}
+	f, err := backup.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Verify(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if n := f.Stream(broker.EventsStream).Messages; n < before {
+		t.Errorf("%d events are in the backup, %d were accepted before it", n, before)
+	}
+	if _, err := Restore(t.Context(), parse(fullYAML(t.TempDir(), l.r.sinks)), StoreOptions{}, f, broker.RestoreOptions{}); err != nil {
+		t.Errorf("restore the cluster's backup into a data directory: %v", err)
+	}
 }
 
 // upgrade shuts a node down as its service manager does, starts it again, and

@@ -167,10 +167,10 @@ func (s *segmentWriter) end() error {
 
 // digest sums up messages.
 type digest struct {
-	h                 hash.Hash
-	buf               []byte
-	messages, bytes   uint64
-	first, last, next uint64
+	h               hash.Hash
+	buf             []byte
+	messages, bytes uint64
+	first, last     uint64
 }
 
 func newDigest() *digest { return &digest{h: sha256.New()} }
