@@ -19,6 +19,7 @@ const (
 	mostRoutes   = 5_000
 	mostExamples = 100
 	diffTimeout  = time.Hour
+	diffPatience = time.Second
 	// tellEvery is how often progress is told, tellSoFar what was found.
 	tellEvery = 200 * time.Millisecond
 	tellSoFar = time.Second
@@ -57,10 +58,7 @@ func (s *Server) diffRules(c echo.Context) error {
 		s.answer(c, asRefusal(err))
 		return nil
 	}
-	select {
-	case s.diffing <- struct{}{}:
-		defer func() { <-s.diffing }()
-	default:
+	if !s.takeDiffing(c.Request().Context()) {
 		c.Response().Header().Set("Retry-After", "10")
 		s.answer(c, refuse(http.StatusTooManyRequests, "another comparison of rules is running", "ask again when it is done"))
 		return nil
@@ -76,7 +74,7 @@ func (s *Server) diffRules(c echo.Context) error {
 	}()
 	w := &lines{w: c.Response()}
 	begun := s.o.Now()
-	d, err := s.o.Rules.Diff(ctx, q, soFar(w))
+	d, err := s.compare(ctx, q, w)
 	if err != nil {
 		no := asRefusal(err)
 		if !w.w.Committed { // nothing was told yet
@@ -91,6 +89,28 @@ func (s *Server) diffRules(c echo.Context) error {
 		slog.Bool("partial", d.Partial), slog.Duration("took", s.o.Now().Sub(begun)))
 	w.write(DiffLine{Done: &d})
 	return nil
+}
+
+// compare gives its turn back before the end is told: who knows that it is over
+// may ask again.
+func (s *Server) compare(ctx context.Context, q DiffQuery, w *lines) (delivery.Difference, error) {
+	defer func() { <-s.diffing }()
+	return s.o.Rules.Diff(ctx, q, soFar(w))
+}
+
+// takeDiffing waits a little for a comparison to end: who interrupts one and
+// asks again is not to be refused because of it.
+func (s *Server) takeDiffing(ctx context.Context) bool {
+	t := time.NewTimer(diffPatience)
+	defer t.Stop()
+	select {
+	case s.diffing <- struct{}{}:
+		return true
+	case <-t.C:
+	case <-ctx.Done():
+	case <-s.stopping:
+	}
+	return false
 }
 
 // soFar tells progress, and now and then what was found, for who stops waiting.
