@@ -50,7 +50,7 @@ func newTestedWorker(t *testing.T, deliver sinkFunc, change func(*WorkerOptions)
 		Sinks: named("crm", "other"), Routes: []config.Route{rule("orders", "orders.> -> crm"), rule("rest", "> -> other")},
 	})
 	o := WorkerOptions{
-		Sink: sixteen(), Deliver: deliver, Table: func() *Table { return table },
+		Sink: sixteen(), Deliver: deliver, Table: table,
 		Observe: func(o Observation) { w.seen = append(w.seen, o) },
 		Logger:  slog.New(slog.NewTextHandler(&w.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}

@@ -109,6 +109,10 @@ type Broker struct {
 	lanes   map[string]*retryLedger
 	retries jetstream.Stream
 
+	changeMu sync.Mutex
+	names    []string                         // of the configured sinks
+	wanted   map[string]delivery.Subscription // as last prepared
+
 	closeOnce sync.Once
 	closeErr  error
 }
@@ -117,7 +121,10 @@ type Broker struct {
 func New(o Options) *Broker {
 	o.internalPassword = randomPassword()
 	o.ackWait = cmp.Or(o.ackWait, ackWait)
-	return &Broker{o: o, lanes: map[string]*retryLedger{}, recorder: newRecorder(o.Logger)}
+	return &Broker{
+		o: o, lanes: map[string]*retryLedger{}, recorder: newRecorder(o.Logger),
+		names: o.Sinks, wanted: map[string]delivery.Subscription{},
+	}
 }
 
 // Open starts the embedded server, if there is to be one, connects, and makes
@@ -209,6 +216,7 @@ func (b *Broker) Prepare(ctx context.Context, subs []delivery.Subscription) erro
 		if _, err := b.ensureConsumers(ctx, s); err != nil {
 			return err
 		}
+		b.remember(s)
 	}
 	return nil
 }

@@ -130,7 +130,7 @@ func (b *Broker) openExternal(ctx context.Context) error {
 		if b.admin.nc != nil {
 			last = b.provision(patient)
 		} else {
-			last = b.checkTaken(patient, b.ingress)
+			last = b.checkTaken(patient, b.ingress, "unknown.>")
 		}
 		return last
 	})

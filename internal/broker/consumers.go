@@ -250,11 +250,11 @@ func (b *Broker) recordFirstSinks(ctx context.Context) error {
 	b.startMu.Lock()
 	defer b.startMu.Unlock()
 	b.firstSinks = map[string]bool{}
-	if anySinkRecorded(info) || len(b.o.Sinks) == 0 {
+	if anySinkRecorded(info) || len(b.sinks()) == 0 {
 		return nil
 	}
 	starts := map[string]uint64{}
-	for _, sink := range b.o.Sinks {
+	for _, sink := range b.sinks() {
 		b.firstSinks[sink], starts[sink] = true, 1
 	}
 	return b.record(ctx, starts)

@@ -43,7 +43,7 @@ func (b *Broker) RemovedSinks(ctx context.Context) ([]delivery.RemovedSink, erro
 	}
 	var out []delivery.RemovedSink
 	for name, s := range found {
-		if slices.Contains(b.o.Sinks, name) {
+		if slices.Contains(b.sinks(), name) {
 			continue
 		}
 		if s.Retries, err = b.retriesOf(ctx, name); err != nil {
@@ -106,7 +106,7 @@ func countSubjects(ctx context.Context, s jetstream.Stream, sink string) (n int6
 // delivery.ErrNoSink for one that left nothing. What a crash leaves half done,
 // the next call ends.
 func (b *Broker) PruneSink(ctx context.Context, sink string) (delivery.RemovedSink, error) {
-	if slices.Contains(b.o.Sinks, sink) {
+	if slices.Contains(b.sinks(), sink) {
 		return delivery.RemovedSink{}, fmt.Errorf("%w: %s", delivery.ErrSinkInUse, sink)
 	}
 	removed, err := b.RemovedSinks(ctx)

@@ -50,7 +50,7 @@ func (b *Broker) Stats(ctx context.Context) (Stats, error) {
 	if b.syncer != nil {
 		s.Syncs, s.SyncWaiters = int64(b.syncer.cohorts.Load()), int64(b.syncer.served.Load())
 	}
-	for _, sink := range b.o.Sinks {
+	for _, sink := range b.sinks() {
 		c, err := b.admin.js.Consumer(ctx, EventsStream, sinkConsumerPrefix+sink)
 		if errors.Is(err, jetstream.ErrConsumerNotFound) {
 			s.Sinks[sink] = SinkStats{}

@@ -23,6 +23,10 @@ type Subscription struct {
 	BatchBytes int64
 	// Start says where a sink begins that has no position yet.
 	Start Start
+	// Closing is closed when the queue is to hand out no more. Attempts under
+	// way then end as they will, and what was not attempted is given back. Nil:
+	// never before the queue itself is stopped.
+	Closing <-chan struct{}
 }
 
 // Start is where a new sink begins in the stream. The zero Start is "now".
