@@ -25,6 +25,8 @@ type Queue interface {
 type Options struct {
 	// Config is complete as config.Load leaves it.
 	Config *config.Config
+	// Table are the routes of Config; nil: New compiles them.
+	Table *Table
 	// Sinks makes the attempts, by the sink's name; one for every sink of Config.
 	Sinks map[string]sinks.Sink
 	// Outstanding returns how many retries of a sink wait; nil: not capped.
@@ -60,9 +62,12 @@ type consumption struct {
 
 // New compiles the routes and builds the workers. It starts nothing.
 func New(o Options) (*Router, error) {
-	table, err := Compile(o.Config)
-	if err != nil {
-		return nil, err
+	table := o.Table
+	if table == nil {
+		var err error
+		if table, err = Compile(o.Config); err != nil {
+			return nil, err
+		}
 	}
 	r := &Router{o: o, table: table}
 	for _, s := range o.Config.Sinks {

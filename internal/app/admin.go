@@ -21,22 +21,22 @@ const snapshotTimeout = 3 * time.Second
 
 // buildAdmin makes the metrics, and the admin API if there is to be one.
 func (a *App) buildAdmin(catalog *clickfunnels.Catalog) error {
-	if !a.o.has(config.RoleConsole) || a.config.Server.Admin == "" {
+	if !a.o.has(config.RoleConsole) || a.conf().Server.Admin == "" {
 		return nil
 	}
 	var err error
 	a.telemetry, err = telemetry.New(telemetry.Options{
-		Version: a.o.Version, KnownSubjects: knownSubjects(a.config, catalog),
+		Version: a.o.Version, KnownSubjects: knownSubjects(a.conf(), catalog),
 		Snapshot: a.snapshot, Logger: a.log.With("part", "telemetry"),
 	})
 	if err != nil {
 		return err
 	}
 	a.console, err = console.New(console.Options{
-		Addr: a.config.Server.Admin, Token: a.config.Server.AdminToken, Dead: a.broker,
+		Addr: a.conf().Server.Admin, Token: a.conf().Server.AdminToken, Dead: a.broker,
 		Sinks: a.sinkStatus, Status: a.status, Outstanding: a.bypassing, Replays: a.replays,
 		Rejected: rejectedStore{a.broker, a}, Control: sinkControl{a.broker, a}, Events: &history{app: a},
-		Metrics: a.telemetry.Handler(), Logger: a.log.With("part", "console"),
+		Metrics: a.telemetry.Handler(), Reload: a.reloads, Logger: a.log.With("part", "console"),
 	})
 	return err
 }
@@ -75,7 +75,7 @@ func (a *App) attempted(o router.Observation) {
 		}
 		a.telemetry.Attempt(o.Sink, string(class), o.Verdict.Action.String(), o.Took)
 	}
-	if m := a.meters[o.Sink]; m != nil && o.Verdict.Action == delivery.Done {
+	if m := a.now().meters[o.Sink]; m != nil && o.Verdict.Action == delivery.Done {
 		m.add(time.Now())
 	}
 	if !a.o.NoRecords {
@@ -128,7 +128,7 @@ func (a *App) sinkStatus(ctx context.Context) ([]console.SinkStatus, error) {
 		return nil, err
 	}
 	out := []console.SinkStatus{}
-	for _, c := range a.config.Sinks {
+	for _, c := range a.conf().Sinks {
 		one := console.SinkStatus{
 			Name: c.Name, Kind: c.Kind, Waiting: st.Sinks[c.Name].Waiting, OldestWaiting: st.Sinks[c.Name].Oldest,
 			DeadLetters: st.Sinks[c.Name].Dead, Outstanding: int64(a.broker.Outstanding(c.Name)),
@@ -154,7 +154,7 @@ func (a *App) addWorker(s *console.SinkStatus) {
 	h := w.State()
 	s.State, s.Since, s.Failures, s.NextProbe = string(h.State), h.Since, h.Failures, h.NextProbe
 	s.LastError, s.Reason, s.Running, s.Limit = h.LastError, h.Reason, h.Running, h.Limit
-	s.Rate = a.meters[s.Name].rate(time.Now())
+	s.Rate = a.now().meter(s.Name).rate(time.Now())
 }
 
 func (a *App) status(ctx context.Context) (console.Status, error) {

@@ -41,7 +41,8 @@ func Provision(ctx context.Context, c *config.Config, o ProvisionOptions) (chang
 	if err != nil {
 		return nil, err
 	}
-	a := &App{config: c, o: Options{Roles: []string{RoleProvisioner}}, log: o.Logger}
+	a := &App{o: Options{Roles: []string{RoleProvisioner}}, log: o.Logger}
+	a.generation.Store(&generation{config: c})
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
@@ -63,6 +64,7 @@ func Provision(ctx context.Context, c *config.Config, o ProvisionOptions) (chang
 // NATSRights are what the NATS user of a role may do under c; see
 // broker.PermissionRoles.
 func NATSRights(c *config.Config, role string) (broker.Rights, error) {
-	a := &App{config: c, log: slog.New(slog.DiscardHandler)}
+	a := &App{log: slog.New(slog.DiscardHandler)}
+	a.generation.Store(&generation{config: c})
 	return a.brokerOptions(clickfunnels.NewCatalog()).RoleRights(role)
 }

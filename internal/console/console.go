@@ -71,6 +71,8 @@ type Options struct {
 	Control  SinkControl
 	// Replays; nil: there is nothing under /api/v1/replays.
 	Replays Replays
+	// Reload reads the configuration again; nil: there is no /api/v1/reload.
+	Reload Reloader
 	// Outstanding returns how many redriven deliveries wait in the sink's retry lane,
 	// cheaply. Nil: retrying many dead letters is not held back by it.
 	Outstanding func(sink string) int

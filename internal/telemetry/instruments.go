@@ -63,6 +63,7 @@ func (t *Telemetry) instruments(o Options) error {
 	t.stored.init(maxStored, storedKey{other, other}, newStoredSeries)
 	t.attempts.init(maxAttempts, attemptKey{other, other, "again"}, newAttemptSeries)
 	m.observe(t, o.Version)
+	m.observeReloads(&t.reloads)
 	return errors.Join(m.errs...)
 }
 

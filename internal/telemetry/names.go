@@ -112,6 +112,14 @@ var (
 		"Always 1; the labels say what is running."}
 )
 
+// The metrics of reloads.
+var (
+	reloadGood = Metric{"penstock_config_last_reload_successful", Gauge, nil,
+		"1 while what the configuration files said when they were last read is in force, 0 while it was refused."}
+	reloadAt = Metric{"penstock_config_last_reload_success_timestamp_seconds", Gauge, nil,
+		"When the configuration in force was loaded, in seconds since 1970."}
+)
+
 // Metrics returns every metric of Penstock's own, in the order of the
 // reference. Those of the Go runtime and the process come on top.
 func Metrics() []Metric {
@@ -121,5 +129,6 @@ func Metrics() []Metric {
 		sinkWaiting, sinkOutstanding, sinkBypassing, sinkRunning, sinkDead, sinkState,
 		streamEvents, streamBytes, streamLimit, foreignTotal,
 		syncsTotal, syncWaitersTotal, recordsDroppedTotal, buildInfo,
+		reloadGood, reloadAt,
 	}
 }

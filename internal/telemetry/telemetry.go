@@ -60,6 +60,7 @@ type Telemetry struct {
 	rejected cache[rejectedKey, rejectedSeries]
 	ring     cache[ringKey, rejectedSeries]
 	attempts cache[attemptKey, attemptSeries]
+	reloads  reloads
 }
 
 // New makes every metric. It starts nothing.

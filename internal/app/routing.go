@@ -1,0 +1,417 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/penstock/penstock/config"
+	"github.com/penstock/penstock/internal/broker"
+	"github.com/penstock/penstock/router"
+)
+
+const (
+	// routingEvery is how often what is recorded is looked at, and how late
+	// queues let less through when they may.
+	routingEvery = 2 * time.Second
+	// announcedFor is how long an announcement is believed: who made it and
+	// has not recorded by then is gone.
+	announcedFor = 10 * time.Second
+	// announceLimit bounds the recording after an announcement, well within that.
+	announceLimit = 5 * time.Second
+	// lookGap is the least time between two looks for the sake of an event.
+	lookGap = 10 * time.Millisecond
+)
+
+// routing keeps the router by what is recorded with the queue: each event is
+// routed by the routes that were in force when it was stored, by every process
+// that delivers. See docs/decisions/0022-reload.md.
+type routing struct {
+	broker *broker.Broker
+	router *router.Router
+	log    *slog.Logger
+	// shared: other processes may record and deliver too.
+	shared bool
+	// sinks sets whose events are kept beside those of the file.
+	sinks func(recorded []string)
+
+	// horizon is the sequence up to which it is known what routes events.
+	horizon atomic.Uint64
+
+	mu     sync.Mutex // held for every look and every change
+	known  broker.Routing
+	tables map[string]*router.Table // by version
+	looked time.Time
+	// announced is the announcement seen last, and since when.
+	announced string
+	since     time.Time
+	// alone: our NATS user may not record, so that the routes of the file are
+	// only this process's.
+	alone bool
+}
+
+func newRouting(b *broker.Broker, r *router.Router, shared bool, sinks func([]string), log *slog.Logger) *routing {
+	return &routing{broker: b, router: r, shared: shared, sinks: sinks, log: log, tables: map[string]*router.Table{}}
+}
+
+// open takes up what is recorded at a start. Routes of the file that are not
+// the ones in force come into force for what is stored from now on, like by a
+// reload. resumed names the sinks, of those that are not among the ones before,
+// that want older events too; prepare is called when the queues have to let
+// through what both routes want.
+func (g *routing) open(ctx context.Context, file *config.Config, resumed func(before []string) ([]string, error), prepare func() error) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	table := g.router.Table()
+	g.tables[table.Version()] = table
+	have, err := g.broker.Routing(ctx)
+	if err != nil {
+		return err
+	}
+	text, err := file.Routing()
+	if err != nil {
+		return fmt.Errorf("write routes: %w", err)
+	}
+	switch n := len(have.Eras); {
+	case n == 0:
+		have.Eras = []broker.Era{{Version: table.Version(), Text: text}}
+	case have.Eras[n-1].Version == table.Version():
+		g.follow(have)
+		return prepare()
+	default:
+		before := append(slices.Clone(have.Eras), broker.Era{From: have.Last + 1, Version: table.Version(), Text: text})
+		again, err := resumed(recordedSinks(have))
+		if err != nil {
+			return err
+		}
+		g.follow(broker.Routing{Eras: before, Since: have.Since, Last: have.Last})
+		if err := prepare(); err != nil {
+			return err
+		}
+		have, err = g.announce(ctx)
+		if broker.NotProvisioned(err) {
+			return g.stayAlone(err)
+		}
+		if err != nil {
+			return err
+		}
+		from := have.Last + 1
+		have.Eras = append(have.Eras, broker.Era{From: from, Version: table.Version(), Text: text})
+		for _, sink := range again {
+			have.Since[sink] = from
+		}
+		g.log.Info("the routes of the file are others than before; they route events stored from now on",
+			"rules", table.Version(), "before", have.Eras[len(have.Eras)-2].Version, "from_sequence", from)
+		if err := g.record(ctx, have); err != nil {
+			return err
+		}
+		g.follow(have)
+		return nil
+	}
+	if err := prepare(); err != nil {
+		return err
+	}
+	if err := g.broker.RecordRouting(ctx, have); broker.NotProvisioned(err) {
+		return g.stayAlone(err)
+	} else if err != nil {
+		return err
+	}
+	g.follow(have)
+	return nil
+}
+
+// stayAlone goes on without a record.
+func (g *routing) stayAlone(why error) error {
+	g.alone = true
+	g.log.Warn("the routes of the file are in force in this process alone", "why", why)
+	return nil
+}
+
+// announce has the other processes wait for the record that follows.
+func (g *routing) announce(ctx context.Context) (broker.Routing, error) {
+	if !g.shared {
+		return g.broker.Routing(ctx)
+	}
+	var word [8]byte
+	_, _ = rand.Read(word[:]) // crypto/rand never fails
+	g.announced, g.since = hex.EncodeToString(word[:]), time.Now()
+	return g.broker.Announce(ctx, g.announced)
+}
+
+// record ends an announcement.
+func (g *routing) record(ctx context.Context, r broker.Routing) error {
+	if g.shared && time.Since(g.since) > announceLimit {
+		return errors.Join(errors.New("the event store took too long to take the new routes; try again"), g.broker.Withdraw(ctx))
+	}
+	return g.broker.RecordRouting(ctx, r)
+}
+
+// change applies c under a record of its routes, whose text is given.
+func (g *routing) change(ctx context.Context, c router.Change, text []byte) (from uint64, retired []router.Retired, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	version := c.Table.Version()
+	g.tables[version] = c.Table
+	if version == g.router.Table().Version() {
+		retired, err = g.router.Apply(c)
+		return 0, retired, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, announceLimit)
+	defer cancel()
+	have, err := g.announce(ctx)
+	if broker.NotProvisioned(err) {
+		g.alone = true
+		have, err = g.broker.Routing(ctx)
+	}
+	if err != nil {
+		return 0, nil, err
+	}
+	if g.alone {
+		have.Eras, have.Since = g.known.Eras, g.known.Since
+	}
+	c.Last = have.Last
+	c.Record = func(seq uint64) error {
+		from = seq
+		have.Eras = append(slices.Clone(have.Eras), broker.Era{From: seq, Version: version, Text: text})
+		for _, sink := range c.Resumed {
+			have.Since[sink] = seq
+		}
+		if g.alone {
+			return nil
+		}
+		return g.record(ctx, have)
+	}
+	if retired, err = g.router.Apply(c); err != nil {
+		return 0, nil, err
+	}
+	g.known = have
+	g.sinks(recordedSinks(have))
+	return from, retired, nil
+}
+
+// follow makes the router route by what is recorded.
+func (g *routing) follow(r broker.Routing) {
+	g.known = r
+	var eras []router.Era
+	for _, e := range r.Eras {
+		t := g.table(e)
+		if t == nil { // what is not known any more is routed by what came after
+			continue
+		}
+		if len(eras) == 0 {
+			e.From = 0
+		}
+		eras = append(eras, router.Era{From: e.From, Table: t})
+	}
+	if len(eras) == 0 {
+		return
+	}
+	g.router.Follow(eras, r.Since)
+	g.sinks(recordedSinks(r))
+}
+
+// table is that of an era, or nil.
+func (g *routing) table(e broker.Era) *router.Table {
+	if t := g.tables[e.Version]; t != nil {
+		return t
+	}
+	if e.Text == nil {
+		return nil
+	}
+	c, err := config.ParseRouting(e.Text, nil)
+	var t *router.Table
+	if err == nil {
+		t, err = router.Compile(c)
+	}
+	if err != nil {
+		g.log.Error("recorded routes cannot be used; what they route is routed by later ones", "rules", e.Version, "err", err)
+		return nil
+	}
+	g.tables[e.Version] = t.Named(e.Version)
+	return g.tables[e.Version]
+}
+
+// recordedSinks are those of the latest recorded routes.
+func recordedSinks(r broker.Routing) []string {
+	if len(r.Eras) == 0 {
+		return nil
+	}
+	c, err := config.ParseRouting(r.Eras[len(r.Eras)-1].Text, nil)
+	if err != nil {
+		return nil
+	}
+	var out []string
+	for _, s := range c.Sinks {
+		out = append(out, s.Name)
+	}
+	return out
+}
+
+// wait is router.Options.Known: it returns when everything is known that may
+// be recorded for an event stored as seq.
+func (g *routing) wait(ctx context.Context, seq uint64) error {
+	for seq > g.horizon.Load() {
+		if err := g.look(ctx, seq); err != nil {
+			g.log.Warn("it is not known which routes are in force, asking again", "err", err)
+		}
+		if seq <= g.horizon.Load() {
+			break
+		}
+		if err := sleep(ctx, lookGap); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+// look reads the record and follows it. Many may wait for one look.
+func (g *routing) look(ctx context.Context, seq uint64) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if seq <= g.horizon.Load() {
+		return nil
+	}
+	if err := sleep(ctx, lookGap-time.Since(g.looked)); err != nil {
+		return nil
+	}
+	g.looked = time.Now()
+	r, err := g.broker.Routing(ctx)
+	if err != nil {
+		return err
+	}
+	g.take(r)
+	return nil
+}
+
+// take follows what was read, and knows what is stored so far unless somebody
+// is about to record something.
+func (g *routing) take(r broker.Routing) {
+	if r.Announced != g.announced {
+		g.announced, g.since = r.Announced, time.Now()
+	}
+	if !g.alone && !sameEras(r, g.known) && len(r.Eras) > 0 {
+		last := r.Eras[len(r.Eras)-1].Version
+		if before := g.router.Table().Version(); last != before {
+			g.log.Info("another process has put other routes in force; they route events stored from then on",
+				"rules", last, "before", before, "from_sequence", r.Eras[len(r.Eras)-1].From)
+		}
+		g.follow(r)
+	}
+	if r.Announced == "" || g.alone || time.Since(g.since) > announcedFor {
+		g.horizon.Store(max(g.horizon.Load(), r.Last))
+	}
+}
+
+func sameEras(a, b broker.Routing) bool {
+	return slices.EqualFunc(a.Eras, b.Eras, func(x, y broker.Era) bool { return x.From == y.From && x.Version == y.Version })
+}
+
+// run follows the record, and lets the queues let less through as soon as
+// nobody needs earlier routes any more, until ctx is done.
+func (g *routing) run(ctx context.Context) error {
+	t := time.NewTicker(routingEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+		if err := g.tidy(ctx); err != nil && ctx.Err() == nil {
+			g.log.Warn("could not look after the routes, trying again", "err", err, "in", routingEvery)
+		}
+	}
+}
+
+func (g *routing) tidy(ctx context.Context) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.shared {
+		r, err := g.broker.Routing(ctx)
+		if err != nil {
+			return err
+		}
+		g.take(r)
+		if r.Announced != "" {
+			return nil
+		}
+	}
+	if len(g.known.Eras) < 2 && len(g.known.Since) == 0 {
+		return nil
+	}
+	positions, err := g.broker.Positions(ctx)
+	if err != nil {
+		return err
+	}
+	settled := map[string]uint64{}
+	for sink, p := range positions {
+		settled[sink] = p.Settled
+	}
+	if narrowed := g.router.Settled(settled); len(narrowed) > 0 {
+		if err := g.broker.Prepare(ctx, narrowed); err != nil && !broker.NotProvisioned(err) {
+			return err
+		}
+	}
+	next := forget(g.known, settled)
+	if len(next.Eras) == len(g.known.Eras) && len(next.Since) == len(g.known.Since) {
+		return nil
+	}
+	if !g.alone {
+		if err := g.broker.RecordRouting(ctx, next); broker.NotProvisioned(err) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+	g.known = next
+	return nil
+}
+
+// forget returns what is recorded without what no sink needs any more.
+func forget(r broker.Routing, settled map[string]uint64) broker.Routing {
+	out := broker.Routing{Since: map[string]uint64{}, Last: r.Last}
+	past := func(seq uint64) bool {
+		for _, s := range settled {
+			if s+1 < seq {
+				return false
+			}
+		}
+		return true
+	}
+	for i, e := range r.Eras {
+		if i+1 == len(r.Eras) || !past(r.Eras[i+1].From) {
+			out.Eras = append(out.Eras, e)
+		}
+	}
+	for sink, seq := range r.Since {
+		if s, ok := settled[sink]; ok && s+1 < seq {
+			out.Since[sink] = seq
+		}
+	}
+	return out
+}
+
+// keep has the events of all sinks kept that are known now.
+func (g *routing) keep() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.sinks(recordedSinks(g.known))
+}
