@@ -20,9 +20,9 @@ type Change struct {
 	// Last is the sequence of the last event stored before the change, as far
 	// as is known: the new routes hold for later events only.
 	Last uint64
-	// Resumed are the new sinks that want events from before the change too:
-	// those that were removed once, and those with a start of their own.
-	Resumed []string
+	// Late are the new sinks that want events from before the change too, with
+	// what is known of their time before.
+	Late map[string]Past
 	// Paused are the new sinks that nothing is to be delivered to for now.
 	Paused []string
 	// Record is told from which sequence the new routes hold, before they do,
@@ -54,9 +54,10 @@ func (r *Router) Plan(c Change) []delivery.Subscription {
 		case w == nil:
 			w = &Worker{name: s.Name, engine: &engine{sink: s, deliver: opened, batcher: newBatcher(opened)}}
 		case opened != nil:
-			w = &Worker{name: s.Name, engine: &engine{sink: s, deliver: opened, batcher: newBatcher(opened)}, eras: w.eras}
+			w = &Worker{name: s.Name, engine: &engine{sink: s, deliver: opened, batcher: newBatcher(opened)}, eras: w.eras, past: w.past}
 		}
-		out = append(out, w.engine.shape().subscription(s, w.filters(c.Table)))
+		_, late := c.Late[s.Name]
+		out = append(out, w.engine.shape().subscription(s, w.filters(c.Table), late || w.past.Counts()))
 	}
 	return out
 }
@@ -75,8 +76,8 @@ func (r *Router) Apply(c Change) ([]Retired, error) {
 	}
 	r.turn.Lock()
 	defer r.turn.Unlock()
-	from, before := max(c.Last, r.turn.judged.Load())+1, r.table
-	if c.Table.version != before.version && c.Record != nil {
+	from := max(c.Last, r.turn.judged.Load()) + 1
+	if c.Table.version != r.table.version && c.Record != nil {
 		if err := c.Record(from); err != nil {
 			return nil, err
 		}
@@ -89,9 +90,9 @@ func (r *Router) Apply(c Change) ([]Retired, error) {
 		switch {
 		case w == nil:
 			w = r.newWorker(s, opened, c.Table)
-			w.eras = []era{w.newEra(0, before), w.newEra(from, c.Table)}
-			if slices.Contains(c.Resumed, s.Name) {
-				w.since = from
+			w.eras = w.newEras(r.eras)
+			if past, ok := c.Late[s.Name]; ok {
+				w.past = past.Return(from)
 			}
 			if slices.Contains(c.Paused, s.Name) {
 				w.gate.pause()
@@ -122,16 +123,27 @@ func (r *Router) Apply(c Change) ([]Retired, error) {
 
 // enter begins an era for the workers that there are.
 func (r *Router) enter(from uint64, t *Table) {
-	same := t.version == r.table.version
-	r.table = t
-	for _, w := range r.workers {
-		last := len(w.eras) - 1
-		if same {
-			w.eras = append(slices.Clone(w.eras[:last]), w.newEra(w.eras[last].from, t))
-		} else {
-			w.eras = append(slices.Clone(w.eras), w.newEra(from, t))
-		}
+	last := len(r.eras) - 1
+	if t.version == r.table.version {
+		from = r.eras[last].From
+		r.eras = r.eras[:last]
 	}
+	r.table, r.eras = t, append(slices.Clone(r.eras), Era{From: from, Table: t})
+	for _, w := range r.workers {
+		e := w.newEra(from, t)
+		if last := len(w.eras) - 1; w.eras[last].from == from {
+			w.eras = w.eras[:last]
+		}
+		w.eras = append(slices.Clone(w.eras), e)
+	}
+}
+
+func (w *Worker) newEras(all []Era) []era {
+	out := make([]era, len(all))
+	for i, e := range all {
+		out[i] = w.newEra(e.From, e.Table)
+	}
+	return out
 }
 
 // replace gives the worker another sink and returns the one it had.
@@ -163,20 +175,14 @@ type Era struct {
 }
 
 // Follow replaces the eras of all workers, and with them the routes in force,
-// by what is recorded with the queue. There must be at least one era. since has
-// the sinks that want events from before they were configured, with when that
-// was.
-func (r *Router) Follow(eras []Era, since map[string]uint64) {
+// by what is recorded with the queue. There must be at least one era.
+func (r *Router) Follow(eras []Era, past map[string]Past) {
 	r.turn.Lock()
 	defer r.turn.Unlock()
 	for _, w := range r.workers {
-		own := make([]era, len(eras))
-		for i, e := range eras {
-			own[i] = w.newEra(e.From, e.Table)
-		}
-		w.eras, w.since = own, since[w.name]
+		w.eras, w.past = w.newEras(eras), past[w.name]
 	}
-	r.table = eras[len(eras)-1].Table
+	r.table, r.eras = eras[len(eras)-1].Table, slices.Clone(eras)
 }
 
 // Settled is told up to which sequence each sink has settled everything. It
@@ -190,11 +196,18 @@ func (r *Router) Settled(up map[string]uint64) (narrowed []delivery.Subscription
 		for n+1 < len(w.eras) && w.eras[n+1].from <= up[w.name]+1 {
 			n++
 		}
-		if n > 0 {
+		before := w.past.Counts()
+		w.past = w.past.Settled(up[w.name])
+		if n > 0 || before && !w.past.Counts() {
 			w.eras = slices.Clone(w.eras[n:])
 			narrowed = append(narrowed, w.subscription())
 		}
 	}
+	n := 0
+	for n+1 < len(r.eras) && !slices.ContainsFunc(r.workers, func(w *Worker) bool { return w.eras[0].from < r.eras[n+1].From }) {
+		n++
+	}
+	r.eras = slices.Clone(r.eras[n:])
 	return narrowed
 }
 

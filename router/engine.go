@@ -63,10 +63,28 @@ func (w *Worker) pick(a *delivery.Attempt) (*engine, era) {
 		return w.engine, w.eras[len(w.eras)-1]
 	}
 	w.turn.note(a.Event.Seq)
-	return w.engine, w.eraOf(max(a.Event.Seq, w.since))
+	return w.engine, w.eraOf(a.Event.Seq)
 }
 
+// eraOf is by what the event stored as seq is routed to the sink.
 func (w *Worker) eraOf(seq uint64) era {
+	switch {
+	case w.past.absentAt(seq):
+		return era{table: w.lookUp(seq).table, sink: -1}
+	case seq < w.past.Since:
+		return w.lookUp(w.past.Since)
+	case seq >= w.eras[0].from:
+		return w.lookUp(seq)
+	}
+	for _, e := range w.eras { // what was in force then is not known any more
+		if e.sink >= 0 {
+			return e
+		}
+	}
+	return w.eras[0]
+}
+
+func (w *Worker) lookUp(seq uint64) era {
 	for _, e := range slices.Backward(w.eras) {
 		if e.from <= seq {
 			return e
@@ -126,9 +144,11 @@ func (e *engine) shape() shape {
 	return s
 }
 
-func (s shape) subscription(c config.Sink, filters []string) delivery.Subscription {
+// subscription asks for what filters let through; wider, for what the queue's
+// own do as well.
+func (s shape) subscription(c config.Sink, filters []string, wider bool) delivery.Subscription {
 	return delivery.Subscription{
-		Sink: c.Name, Filters: filters, Concurrency: s.concurrency,
+		Sink: c.Name, Filters: filters, Wider: wider, Concurrency: s.concurrency,
 		Batch: s.batch, BatchBytes: s.bytes, Start: delivery.Start(c.Start),
 	}
 }

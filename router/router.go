@@ -48,6 +48,7 @@ type Router struct {
 
 	// Guarded by turn.
 	table   *Table
+	eras    []Era // at least one; the last is of table
 	workers []*Worker
 	// launch begins a consumption; nil while Run does not run.
 	launch func(*Worker)
@@ -69,7 +70,7 @@ func New(o Options) (*Router, error) {
 			return nil, err
 		}
 	}
-	r := &Router{o: o, table: table}
+	r := &Router{o: o, table: table, eras: []Era{{Table: table}}}
 	for _, s := range o.Config.Sinks {
 		deliver := o.Sinks[s.Name]
 		if deliver == nil {
@@ -134,11 +135,11 @@ func (r *Router) Subscription(w *Worker) delivery.Subscription {
 
 // subscription is for who holds the turn.
 func (w *Worker) subscription() delivery.Subscription {
-	return w.engine.shape().subscription(w.engine.sink, w.filters())
+	return w.engine.shape().subscription(w.engine.sink, w.filters(), w.past.Counts())
 }
 
-// Run consumes for every sink until ctx is done, and returns when all have
-// returned. When one fails, the others are stopped and its error is returned.
+// Run consumes for every sink, and for those that Apply adds, until ctx is done,
+// and returns when all have returned. When one fails, the others are stopped and its error is returned.
 func (r *Router) Run(ctx context.Context, q Queue) error {
 	g, ctx := errgroup.WithContext(ctx)
 	launch := func(w *Worker) {

@@ -63,7 +63,7 @@ type Worker struct {
 	// Guarded by turn. There is at least one era; the last is in force.
 	engine *engine
 	eras   []era
-	since  uint64 // what is older is routed as if it were this; mostly 0
+	past   Past
 	run    *consumption
 }
 

@@ -220,7 +220,7 @@ func (a *App) prepare(ctx context.Context) error {
 		return nil
 	}
 	err := a.routing.open(ctx, a.conf(), func(before []string) ([]string, error) {
-		return a.resumed(ctx, a.conf().Sinks, before)
+		return a.lateOf(ctx, a.conf().Sinks, before)
 	}, func() error {
 		var subs []delivery.Subscription
 		for _, w := range a.router.Workers() {

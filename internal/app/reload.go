@@ -206,19 +206,20 @@ func (r *reloads) route(ctx context.Context, present, g *generation, opened map[
 		return 0, nil, fmt.Errorf("write routes: %w", err)
 	}
 	c := router.Change{Config: g.config, Table: g.table, Sinks: opened}
-	if c.Resumed, err = a.resumed(ctx, g.config.Sinks, present.sinkNames()); err != nil {
+	late, err := a.lateOf(ctx, g.config.Sinks, present.sinkNames())
+	if err != nil {
 		return 0, nil, fmt.Errorf("look for the queues of new sinks: %w", err)
+	}
+	c.Late = map[string]router.Past{}
+	for _, sink := range late {
+		c.Late[sink] = router.Past{}
 	}
 	if c.Paused, err = a.pauses.of(ctx, g.config.Sinks); err != nil {
 		return 0, nil, err
 	}
 	// From here on, the events of both are kept.
 	a.broker.SetSinks(union(present.sinkNames(), g.sinkNames()))
-	if err := a.broker.Prepare(ctx, a.router.Plan(c)); err != nil {
-		a.routing.keep()
-		return 0, nil, err
-	}
-	from, retired, err := a.routing.change(ctx, c, text)
+	from, retired, err := a.routing.change(ctx, c, text, late, without(present.sinkNames(), g.sinkNames()))
 	if err != nil {
 		a.routing.keep()
 		return 0, nil, err
@@ -226,10 +227,10 @@ func (r *reloads) route(ctx context.Context, present, g *generation, opened map[
 	return from, retired, nil
 }
 
-// resumed names the sinks, of those that were not configured before, that want
+// lateOf names the sinks, of those that were not configured before, that want
 // events from before they are: they have a queue from an earlier time, or say
 // where they start.
-func (a *App) resumed(ctx context.Context, configured []config.Sink, before []string) ([]string, error) {
+func (a *App) lateOf(ctx context.Context, configured []config.Sink, before []string) ([]string, error) {
 	var out []string
 	for _, s := range configured {
 		if slices.Contains(before, s.Name) {

@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -63,10 +66,10 @@ func newRouting(b *broker.Broker, r *router.Router, shared bool, sinks func([]st
 
 // open takes up what is recorded at a start. Routes of the file that are not
 // the ones in force come into force for what is stored from now on, like by a
-// reload. resumed names the sinks, of those that are not among the ones before,
+// reload. lateOf names the sinks, of those that are not among the ones before,
 // that want older events too; prepare is called when the queues have to let
 // through what both routes want.
-func (g *routing) open(ctx context.Context, file *config.Config, resumed func(before []string) ([]string, error), prepare func() error) error {
+func (g *routing) open(ctx context.Context, file *config.Config, lateOf func(before []string) ([]string, error), prepare func() error) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	table := g.router.Table()
@@ -87,11 +90,12 @@ func (g *routing) open(ctx context.Context, file *config.Config, resumed func(be
 		return prepare()
 	default:
 		before := append(slices.Clone(have.Eras), broker.Era{From: have.Last + 1, Version: table.Version(), Text: text})
-		again, err := resumed(recordedSinks(have))
+		late, err := lateOf(recordedSinks(have))
 		if err != nil {
 			return err
 		}
-		g.follow(broker.Routing{Eras: before, Since: have.Since, Last: have.Last})
+		gone := recordedSinks(have)
+		g.follow(broker.Routing{Eras: before, Past: have.Past, Last: have.Last})
 		if err := prepare(); err != nil {
 			return err
 		}
@@ -104,9 +108,7 @@ func (g *routing) open(ctx context.Context, file *config.Config, resumed func(be
 		}
 		from := have.Last + 1
 		have.Eras = append(have.Eras, broker.Era{From: from, Version: table.Version(), Text: text})
-		for _, sink := range again {
-			have.Since[sink] = from
-		}
+		enter(&have, from, late, without(gone, names(file)))
 		g.log.Info("the routes of the file are others than before; they route events stored from now on",
 			"rules", table.Version(), "before", have.Eras[len(have.Eras)-2].Version, "from_sequence", from)
 		if err := g.record(ctx, have); err != nil {
@@ -153,11 +155,71 @@ func (g *routing) record(ctx context.Context, r broker.Routing) error {
 	return g.broker.RecordRouting(ctx, r)
 }
 
-// change applies c under a record of its routes, whose text is given.
-func (g *routing) change(ctx context.Context, c router.Change, text []byte) (from uint64, retired []router.Retired, err error) {
+// names are those of the sinks of a configuration.
+func names(c *config.Config) []string { return (&generation{config: c}).sinkNames() }
+
+// without are the names that the others do not have.
+func without(all, others []string) []string {
+	return slices.DeleteFunc(slices.Clone(all), func(name string) bool { return slices.Contains(others, name) })
+}
+
+// enter notes which sinks come late and which are gone from a sequence on.
+func enter(r *broker.Routing, from uint64, late, removed []string) {
+	past := readPast(*r)
+	for _, sink := range removed {
+		past[sink] = past[sink].Leave(from)
+	}
+	for _, sink := range late {
+		past[sink] = past[sink].Return(from)
+	}
+	r.Past = writePast(past)
+}
+
+// readPast reads what is recorded of sinks. What cannot be read counts for nothing.
+func readPast(r broker.Routing) map[string]router.Past {
+	out := map[string]router.Past{}
+	for sink, words := range r.Past {
+		var p router.Past
+		for word := range strings.FieldsSeq(words) {
+			var a router.Absence
+			if _, err := fmt.Sscanf(word, "%d-%d", &a.From, &a.To); err == nil {
+				p.Absent = append(p.Absent, a)
+			} else if seq, err := strconv.ParseUint(word, 10, 64); err == nil {
+				p.Since = seq
+			}
+		}
+		out[sink] = p
+	}
+	return out
+}
+
+func writePast(past map[string]router.Past) map[string]string {
+	out := map[string]string{}
+	for sink, p := range past {
+		var words []string
+		if p.Since > 0 {
+			words = append(words, strconv.FormatUint(p.Since, 10))
+		}
+		for _, a := range p.Absent {
+			words = append(words, fmt.Sprintf("%d-%d", a.From, a.To))
+		}
+		if len(words) > 0 {
+			out[sink] = strings.Join(words, " ")
+		}
+	}
+	return out
+}
+
+// change has the queues let through what is wanted from now on too, and then
+// applies c under a record of its routes, whose text is given. late are
+// the new sinks that want older events too, removed those that are gone.
+func (g *routing) change(ctx context.Context, c router.Change, text []byte, late, removed []string) (from uint64, retired []router.Retired, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	version := c.Table.Version()
+	if err := g.broker.Prepare(ctx, g.router.Plan(c)); err != nil {
+		return 0, nil, err
+	}
 	g.tables[version] = c.Table
 	if version == g.router.Table().Version() {
 		retired, err = g.router.Apply(c)
@@ -174,15 +236,16 @@ func (g *routing) change(ctx context.Context, c router.Change, text []byte) (fro
 		return 0, nil, err
 	}
 	if g.alone {
-		have.Eras, have.Since = g.known.Eras, g.known.Since
+		have.Eras, have.Past = g.known.Eras, g.known.Past
 	}
 	c.Last = have.Last
+	for _, sink := range late {
+		c.Late[sink] = readPast(have)[sink]
+	}
 	c.Record = func(seq uint64) error {
 		from = seq
 		have.Eras = append(slices.Clone(have.Eras), broker.Era{From: seq, Version: version, Text: text})
-		for _, sink := range c.Resumed {
-			have.Since[sink] = seq
-		}
+		enter(&have, seq, late, removed)
 		if g.alone {
 			return nil
 		}
@@ -205,15 +268,12 @@ func (g *routing) follow(r broker.Routing) {
 		if t == nil { // what is not known any more is routed by what came after
 			continue
 		}
-		if len(eras) == 0 {
-			e.From = 0
-		}
 		eras = append(eras, router.Era{From: e.From, Table: t})
 	}
 	if len(eras) == 0 {
 		return
 	}
-	g.router.Follow(eras, r.Since)
+	g.router.Follow(eras, readPast(r))
 	g.sinks(recordedSinks(r))
 }
 
@@ -354,7 +414,7 @@ func (g *routing) tidy(ctx context.Context) error {
 			return nil
 		}
 	}
-	if len(g.known.Eras) < 2 && len(g.known.Since) == 0 {
+	if len(g.known.Eras) < 2 && len(g.known.Past) == 0 {
 		return nil
 	}
 	positions, err := g.broker.Positions(ctx)
@@ -371,7 +431,7 @@ func (g *routing) tidy(ctx context.Context) error {
 		}
 	}
 	next := forget(g.known, settled)
-	if len(next.Eras) == len(g.known.Eras) && len(next.Since) == len(g.known.Since) {
+	if len(next.Eras) == len(g.known.Eras) && maps.Equal(next.Past, g.known.Past) {
 		return nil
 	}
 	if !g.alone {
@@ -387,7 +447,7 @@ func (g *routing) tidy(ctx context.Context) error {
 
 // forget returns what is recorded without what no sink needs any more.
 func forget(r broker.Routing, settled map[string]uint64) broker.Routing {
-	out := broker.Routing{Since: map[string]uint64{}, Last: r.Last}
+	out := broker.Routing{Last: r.Last}
 	past := func(seq uint64) bool {
 		for _, s := range settled {
 			if s+1 < seq {
@@ -401,11 +461,13 @@ func forget(r broker.Routing, settled map[string]uint64) broker.Routing {
 			out.Eras = append(out.Eras, e)
 		}
 	}
-	for sink, seq := range r.Since {
-		if s, ok := settled[sink]; ok && s+1 < seq {
-			out.Since[sink] = seq
+	kept := readPast(r)
+	for sink, p := range kept {
+		if up, ok := settled[sink]; ok {
+			kept[sink] = p.Settled(up)
 		}
 	}
+	out.Past = writePast(kept)
 	return out
 }
 

@@ -109,9 +109,10 @@ type Broker struct {
 	lanes   map[string]*retryLedger
 	retries jetstream.Stream
 
-	changeMu sync.Mutex
-	names    []string                         // of the configured sinks
-	wanted   map[string]delivery.Subscription // as last prepared
+	prepareMu sync.Mutex // held while queues are made or edited
+	changeMu  sync.Mutex
+	names     []string                         // of the configured sinks
+	wanted    map[string]delivery.Subscription // as last prepared; guarded by prepareMu
 
 	closeOnce sync.Once
 	closeErr  error
@@ -213,10 +214,9 @@ func syncOnce(dir string) error {
 // after it can miss one. It comes before the first event is taken in.
 func (b *Broker) Prepare(ctx context.Context, subs []delivery.Subscription) error {
 	for _, s := range subs {
-		if _, err := b.ensureConsumers(ctx, s); err != nil {
+		if err := b.prepare(ctx, s); err != nil {
 			return err
 		}
-		b.remember(s)
 	}
 	return nil
 }

@@ -25,22 +25,27 @@ func (b *Broker) SetSinks(names []string) {
 	b.names = slices.Clone(names)
 }
 
-// remember keeps what was prepared, for a consumption that has to make its
-// queue again.
-func (b *Broker) remember(s delivery.Subscription) {
-	b.changeMu.Lock()
-	defer b.changeMu.Unlock()
+// prepare makes or edits the queues of a sink, and remembers how for a
+// consumption that has to make them again.
+func (b *Broker) prepare(ctx context.Context, s delivery.Subscription) error {
+	b.prepareMu.Lock()
+	defer b.prepareMu.Unlock()
+	if _, err := b.ensureConsumers(ctx, s); err != nil {
+		return err
+	}
 	b.wanted[s.Sink] = s
+	return nil
 }
 
-// newest is s with what was prepared for its sink since.
-func (b *Broker) newest(s delivery.Subscription) delivery.Subscription {
-	b.changeMu.Lock()
-	defer b.changeMu.Unlock()
-	if have, ok := b.wanted[s.Sink]; ok {
-		return have
+// ensureNewest is ensureConsumers by what was prepared last for the sink: what
+// a consumption began with may have been replaced since.
+func (b *Broker) ensureNewest(ctx context.Context, s delivery.Subscription) (lanes, error) {
+	b.prepareMu.Lock()
+	defer b.prepareMu.Unlock()
+	if newer, ok := b.wanted[s.Sink]; ok {
+		s = newer
 	}
-	return s
+	return b.ensureConsumers(ctx, s)
 }
 
 // TakeSubjects makes the stream of events take what sources with these roots

@@ -85,7 +85,7 @@ type item struct {
 
 func (c *consumption) setUp(ctx context.Context) error {
 	return retrying(ctx, c.log, "set up queue", untilProvisioned, func() error {
-		l, err := c.b.ensureConsumers(ctx, c.b.newest(c.sub))
+		l, err := c.b.ensureNewest(ctx, c.sub)
 		if err != nil {
 			return err
 		}
@@ -249,7 +249,7 @@ func (c *consumption) recover(ctx context.Context, lane delivery.Lane, err error
 
 func (c *consumption) remake(ctx context.Context) error {
 	return retrying(ctx, c.log, "make queue again", untilProvisioned, func() error {
-		l, err := c.b.ensureConsumers(ctx, c.b.newest(c.sub))
+		l, err := c.b.ensureNewest(ctx, c.sub)
 		if err != nil {
 			return err
 		}

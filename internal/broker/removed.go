@@ -132,7 +132,7 @@ func (b *Broker) PruneSink(ctx context.Context, sink string) (delivery.RemovedSi
 		}
 	}
 	// The record goes last: by it a half-done prune is found again.
-	if err := b.setMetadata(ctx, map[string]string{pausedKeyPrefix + sink: "", startKeyPrefix + sink: ""}); err != nil {
+	if err := b.setMetadata(ctx, map[string]string{pausedKeyPrefix + sink: "", pastKeyPrefix + sink: "", startKeyPrefix + sink: ""}); err != nil {
 		return delivery.RemovedSink{}, fmt.Errorf("delete record of sink %s: %w", sink, err)
 	}
 	b.lanesMu.Lock()

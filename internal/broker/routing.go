@@ -24,8 +24,8 @@ const (
 	// announcedKey is there while a process records an era. Who sees it waits
 	// before it decides about events that it has not seen stored.
 	announcedKey = "penstock.routes-announced"
-	// sinceKeyPrefix, with a sink's name, keeps Routing.Since.
-	sinceKeyPrefix = "penstock.routes-since."
+	// pastKeyPrefix, with a sink's name, keeps Routing.Past.
+	pastKeyPrefix = "penstock.routes-past."
 )
 
 // The bounds of what is kept. The server takes 128 KiB of metadata in all.
@@ -49,10 +49,9 @@ type Era struct {
 type Routing struct {
 	// Eras are in order. None: nothing was recorded yet.
 	Eras []Era
-	// Since has, for sinks that also want events from before they were
-	// configured, the sequence from which on they were: what is older is routed
-	// to them by the routes of that time.
-	Since map[string]uint64
+	// Past has, by sink, words about the time before the sink was configured as
+	// it is; the broker does not read them.
+	Past map[string]string
 	// Last is the sequence of the latest event stored.
 	Last uint64
 	// Announced: a process is about to record an era, which begins after what
@@ -78,14 +77,10 @@ func (b *Broker) Routing(ctx context.Context) (Routing, error) {
 
 func readRouting(info *jetstream.StreamInfo) (Routing, error) {
 	meta := info.Config.Metadata
-	out := Routing{Last: info.State.LastSeq, Announced: meta[announcedKey], Since: map[string]uint64{}}
+	out := Routing{Last: info.State.LastSeq, Announced: meta[announcedKey], Past: map[string]string{}}
 	for key, value := range meta {
-		if sink, ok := strings.CutPrefix(key, sinceKeyPrefix); ok {
-			seq, err := strconv.ParseUint(value, 10, 64)
-			if err != nil {
-				return Routing{}, fmt.Errorf("stream %s has %q in its metadata %s, not a sequence", EventsStream, value, key)
-			}
-			out.Since[sink] = seq
+		if sink, ok := strings.CutPrefix(key, pastKeyPrefix); ok {
+			out.Past[sink] = value
 		}
 	}
 	for word := range strings.FieldsSeq(meta[erasKey]) {
@@ -133,7 +128,7 @@ func (b *Broker) mayRecord(ctx context.Context) error {
 }
 
 // RecordRouting replaces what is recorded by the eras of r, the oldest of which
-// give way when there are too many, and its Since. It ends an announcement.
+// give way when there are too many, and its Past. It ends an announcement.
 func (b *Broker) RecordRouting(ctx context.Context, r Routing) error {
 	if err := b.mayRecord(ctx); err != nil {
 		return err
@@ -144,7 +139,7 @@ func (b *Broker) RecordRouting(ctx context.Context, r Routing) error {
 	}
 	values := map[string]string{announcedKey: ""}
 	for key := range cfg.Metadata {
-		if strings.HasPrefix(key, textKeyPrefix) || strings.HasPrefix(key, sinceKeyPrefix) {
+		if strings.HasPrefix(key, textKeyPrefix) || strings.HasPrefix(key, pastKeyPrefix) {
 			values[key] = ""
 		}
 	}
@@ -157,8 +152,8 @@ func (b *Broker) RecordRouting(ctx context.Context, r Routing) error {
 	for version, packed := range texts {
 		values[textKeyPrefix+version] = packed
 	}
-	for sink, seq := range r.Since {
-		values[sinceKeyPrefix+sink] = strconv.FormatUint(seq, 10)
+	for sink, words := range r.Past {
+		values[pastKeyPrefix+sink] = words
 	}
 	if err := b.setMetadata(ctx, values); err != nil {
 		return fmt.Errorf("record routes: %w", err)
