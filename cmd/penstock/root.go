@@ -65,7 +65,7 @@ The event store is inside: there is nothing else to install.`,
 		&cobra.Group{ID: groupLookUp, Title: "Look things up:"},
 	)
 	root.AddCommand(inGroup(groupTry, newDemo(p), newSend(p))...)
-	root.AddCommand(inGroup(groupRun, newServe(p), newInit(p), newCheck(p), newRoutes(p), newTest(p), newSinks(p), newEvents(p), newDead(p), newReplay(p), newRejected(p), newProvision(p))...)
+	root.AddCommand(inGroup(groupRun, newServe(p), newInit(p), newCheck(p), newRoutes(p), newTest(p), newReload(p), newSinks(p), newEvents(p), newDead(p), newReplay(p), newRejected(p), newProvision(p))...)
 	root.AddCommand(inGroup(groupLookUp, newCatalog(p), newSchema(p), newVersion(p))...)
 	return root, started
 }
