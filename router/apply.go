@@ -77,7 +77,8 @@ func (r *Router) Apply(c Change) ([]Retired, error) {
 	r.turn.Lock()
 	defer r.turn.Unlock()
 	from := max(c.Last, r.turn.judged.Load()) + 1
-	if c.Table.version != r.table.version && c.Record != nil {
+	isNew := c.Table.version != r.table.version
+	if isNew && c.Record != nil {
 		if err := c.Record(from); err != nil {
 			return nil, err
 		}
@@ -92,7 +93,9 @@ func (r *Router) Apply(c Change) ([]Retired, error) {
 			w = r.newWorker(s, opened, c.Table)
 			w.eras = w.newEras(r.eras)
 			if past, ok := c.Late[s.Name]; ok {
-				w.past = past.Return(from)
+				if w.past = past; isNew || !past.Counts() {
+					w.past = past.Return(from)
+				}
 			}
 			if slices.Contains(c.Paused, s.Name) {
 				w.gate.pause()

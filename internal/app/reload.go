@@ -142,7 +142,7 @@ func (r *reloads) carryOut(ctx context.Context, next *config.Config, changes con
 		err = ingress.CheckSources(g.endpoints())
 	}
 	if err == nil && !dryRun {
-		if changes.Empty() {
+		if changes.Empty() && a.inForce(g) {
 			a.generation.Store(g) // places in the files may be others
 		} else {
 			out.FromSeq, err = r.apply(ctx, g, opened)
@@ -160,6 +160,12 @@ func (r *reloads) carryOut(ctx context.Context, next *config.Config, changes con
 		err = errors.New("the configuration cannot be built, and what ran before still does")
 	}
 	return &refusal{err: err, mistakes: ms}
+}
+
+// inForce reports that the routes of a generation are those by which events
+// are routed: another process may have put others in force since.
+func (a *App) inForce(g *generation) bool {
+	return a.router == nil || a.router.Table().Version() == g.table.Version()
 }
 
 // apply puts a generation in force and lets go of what it replaces. It returns

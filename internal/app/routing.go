@@ -55,9 +55,6 @@ type routing struct {
 	// announced is the announcement seen last, and since when.
 	announced string
 	since     time.Time
-	// alone: our NATS user may not record, so that the routes of the file are
-	// only this process's.
-	alone bool
 }
 
 func newRouting(b *broker.Broker, r *router.Router, shared bool, sinks func([]string), log *slog.Logger) *routing {
@@ -99,13 +96,16 @@ func (g *routing) open(ctx context.Context, file *config.Config, lateOf func(bef
 		if err := prepare(); err != nil {
 			return err
 		}
-		have, err = g.announce(ctx)
+		announced, err := g.announce(ctx)
 		if broker.NotProvisioned(err) {
-			return g.stayAlone(err)
+			g.log.Warn("the routes of the file are not in force: others are recorded with the queue", "why", err)
+			g.follow(have)
+			return nil
 		}
 		if err != nil {
 			return err
 		}
+		have = announced
 		from := have.Last + 1
 		have.Eras = append(have.Eras, broker.Era{From: from, Version: table.Version(), Text: text})
 		enter(&have, from, late, without(gone, names(file)))
@@ -121,18 +121,11 @@ func (g *routing) open(ctx context.Context, file *config.Config, lateOf func(bef
 		return err
 	}
 	if err := g.broker.RecordRouting(ctx, have); broker.NotProvisioned(err) {
-		return g.stayAlone(err)
+		g.log.Warn("the routes of the file are in force in this process, and no others know", "why", err)
 	} else if err != nil {
 		return err
 	}
 	g.follow(have)
-	return nil
-}
-
-// stayAlone goes on without a record.
-func (g *routing) stayAlone(why error) error {
-	g.alone = true
-	g.log.Warn("the routes of the file are in force in this process alone", "why", why)
 	return nil
 }
 
@@ -173,6 +166,15 @@ func enter(r *broker.Routing, from uint64, late, removed []string) {
 		past[sink] = past[sink].Return(from)
 	}
 	r.Past = writePast(past)
+}
+
+// pastOf is what is recorded of the sinks.
+func pastOf(r broker.Routing, sinks []string) map[string]router.Past {
+	all, out := readPast(r), map[string]router.Past{}
+	for _, sink := range sinks {
+		out[sink] = all[sink]
+	}
+	return out
 }
 
 // readPast reads what is recorded of sinks. What cannot be read counts for nothing.
@@ -222,33 +224,22 @@ func (g *routing) change(ctx context.Context, c router.Change, text []byte, late
 	}
 	g.tables[version] = c.Table
 	if version == g.router.Table().Version() {
+		maps.Copy(c.Late, pastOf(g.known, late))
 		retired, err = g.router.Apply(c)
 		return 0, retired, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, announceLimit)
 	defer cancel()
 	have, err := g.announce(ctx)
-	if broker.NotProvisioned(err) {
-		g.alone = true
-		have, err = g.broker.Routing(ctx)
-	}
 	if err != nil {
 		return 0, nil, err
 	}
-	if g.alone {
-		have.Eras, have.Past = g.known.Eras, g.known.Past
-	}
 	c.Last = have.Last
-	for _, sink := range late {
-		c.Late[sink] = readPast(have)[sink]
-	}
+	maps.Copy(c.Late, pastOf(have, late))
 	c.Record = func(seq uint64) error {
 		from = seq
 		have.Eras = append(slices.Clone(have.Eras), broker.Era{From: seq, Version: version, Text: text})
 		enter(&have, seq, late, removed)
-		if g.alone {
-			return nil
-		}
 		return g.record(ctx, have)
 	}
 	if retired, err = g.router.Apply(c); err != nil {
@@ -367,7 +358,7 @@ func (g *routing) take(r broker.Routing) {
 	if r.Announced != g.announced {
 		g.announced, g.since = r.Announced, time.Now()
 	}
-	if !g.alone && !sameEras(r, g.known) && len(r.Eras) > 0 {
+	if !sameEras(r, g.known) && len(r.Eras) > 0 {
 		last := r.Eras[len(r.Eras)-1].Version
 		if before := g.router.Table().Version(); last != before {
 			g.log.Info("another process has put other routes in force; they route events stored from then on",
@@ -375,7 +366,7 @@ func (g *routing) take(r broker.Routing) {
 		}
 		g.follow(r)
 	}
-	if r.Announced == "" || g.alone || time.Since(g.since) > announcedFor {
+	if r.Announced == "" || time.Since(g.since) > announcedFor {
 		g.horizon.Store(max(g.horizon.Load(), r.Last))
 	}
 }
@@ -434,12 +425,10 @@ func (g *routing) tidy(ctx context.Context) error {
 	if len(next.Eras) == len(g.known.Eras) && maps.Equal(next.Past, g.known.Past) {
 		return nil
 	}
-	if !g.alone {
-		if err := g.broker.RecordRouting(ctx, next); broker.NotProvisioned(err) {
-			return nil
-		} else if err != nil {
-			return err
-		}
+	if err := g.broker.RecordRouting(ctx, next); broker.NotProvisioned(err) {
+		return nil
+	} else if err != nil {
+		return err
 	}
 	g.known = next
 	return nil

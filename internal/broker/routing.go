@@ -59,9 +59,6 @@ type Routing struct {
 	Announced string
 }
 
-// errRoutingRights is returned when our NATS user may not record routes.
-var errRoutingRights = fmt.Errorf("the routes are not recorded with the queue; %w", errNotProvisioned)
-
 // NotProvisioned reports that err is that our NATS user may not change what is
 // missing.
 func NotProvisioned(err error) bool { return errors.Is(err, errNotProvisioned) }
@@ -121,9 +118,6 @@ func (b *Broker) Withdraw(ctx context.Context) error {
 }
 
 func (b *Broker) mayRecord(ctx context.Context) error {
-	if b.admin.nc == nil {
-		return errRoutingRights
-	}
 	return b.admin.need(ctx, api+"STREAM.UPDATE."+EventsStream, "the routes recorded with stream "+EventsStream+" are others than those of the file")
 }
 
@@ -157,6 +151,9 @@ func (b *Broker) RecordRouting(ctx context.Context, r Routing) error {
 	}
 	if err := b.setMetadata(ctx, values); err != nil {
 		return fmt.Errorf("record routes: %w", err)
+	}
+	if n := len(r.Eras); n > 0 && cfg.Metadata[erasKey] != "" && !strings.HasSuffix(cfg.Metadata[erasKey], "="+r.Eras[n-1].Version) {
+		b.changed("put routes " + r.Eras[n-1].Version + " in force from sequence " + strconv.FormatUint(r.Eras[n-1].From, 10))
 	}
 	return nil
 }
