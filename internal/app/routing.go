@@ -52,6 +52,8 @@ type routing struct {
 	known  broker.Routing
 	tables map[string]*router.Table // by version
 	looked time.Time
+	// settled is up to where each sink was settled at the last tidying.
+	settled map[string]uint64
 	// announced is the announcement seen last, and since when.
 	announced string
 	since     time.Time
@@ -412,9 +414,15 @@ func (g *routing) tidy(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	settled := map[string]uint64{}
+	// A kill can take the server's idea of what is settled back by a moment, so
+	// what counts is what was settled the last time.
+	settled := g.settled
+	g.settled = map[string]uint64{}
 	for sink, p := range positions {
-		settled[sink] = p.Settled
+		g.settled[sink] = p.Settled
+		if _, before := settled[sink]; !before {
+			return nil
+		}
 	}
 	if narrowed := g.router.Settled(settled); len(narrowed) > 0 {
 		if err := g.broker.Prepare(ctx, narrowed); err != nil && !broker.NotProvisioned(err) {
