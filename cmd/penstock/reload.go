@@ -180,6 +180,14 @@ func (p process) printReloadState(s console.ReloadState) {
 	fmt.Fprintf(p.stderr, "penstock: refused at %s, by %s: %s\n", formatTime(s.TriedAt), s.By, printable(s.Error))
 }
 
+// noteRefused says beside other answers that the files of the process are not
+// in force. A process that cannot say is left alone.
+func (p process) noteRefused(ctx context.Context, c *console.Client) {
+	if s, err := c.ReloadState(ctx); err == nil && !s.OK {
+		fmt.Fprintf(p.stderr, "the configuration files were refused at %s: %s; `penstock reload --status` shows why\n", formatTime(s.TriedAt), printable(s.Error))
+	}
+}
+
 // hangups are the requests to reload that come as signals, until stop is called.
 func hangups() (c <-chan os.Signal, stop func()) {
 	signals := make(chan os.Signal, 1)
