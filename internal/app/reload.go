@@ -177,6 +177,10 @@ func (r *reloads) apply(ctx context.Context, g *generation, opened map[string]si
 	if err := a.broker.TakeSubjects(ctx, roots, prefixes); err != nil {
 		return 0, fmt.Errorf("prepare for the sources: %w", err)
 	}
+	// Before there are queues that others must not touch.
+	if err := a.broker.AdmitReaders(union(present.sinkNames(), g.sinkNames()), roots, prefixes); err != nil {
+		return 0, err
+	}
 	var retired []router.Retired
 	if a.router != nil {
 		if from, retired, err = r.route(ctx, present, g, opened); err != nil {

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -66,6 +67,25 @@ func (b *Broker) TakeSubjects(ctx context.Context, roots, prefixes []string) err
 			_, err := b.provisionStream(ctx, want)
 			return err
 		}
+	}
+	return nil
+}
+
+// AdmitReaders gives the users of broker.listen the rights that go with these
+// sinks, roots and prefixes: they read what the sources send, and stay away
+// from the sinks' queues.
+func (b *Broker) AdmitReaders(sinks, roots, prefixes []string) error {
+	if b.embedded == nil || b.o.Config.Listen == "" {
+		return nil
+	}
+	o := b.o
+	o.Sinks, o.Roots, o.Prefixes = sinks, roots, prefixes
+	opts, err := serverOptions(o, b.budget)
+	if err != nil {
+		return err
+	}
+	if err := b.embedded.server.ReloadOptions(opts); err != nil {
+		return fmt.Errorf("change the rights of the users of broker.listen: %w", err)
 	}
 	return nil
 }
