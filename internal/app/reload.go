@@ -18,6 +18,9 @@ import (
 
 var _ console.Reloader = (*reloads)(nil)
 
+// applyLimit bounds what a reload asks of the event store.
+const applyLimit = 25 * time.Second
+
 // The occasions of a reload, for people.
 const (
 	byAPI    = "the admin API"
@@ -172,6 +175,9 @@ func (a *App) inForce(g *generation) bool {
 // the sequence from which new routes hold, 0 when they are not new. When it
 // fails, all is as before, but that queues may let more through.
 func (r *reloads) apply(ctx context.Context, g *generation, opened map[string]sinks.Sink) (from uint64, err error) {
+	// Whoever asked may go away: half a change is none.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), applyLimit)
+	defer cancel()
 	a, present := r.app, r.app.now()
 	roots, prefixes := g.subjects(a.catalog)
 	if err := a.broker.TakeSubjects(ctx, roots, prefixes); err != nil {

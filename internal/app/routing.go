@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -109,11 +110,13 @@ func (g *routing) open(ctx context.Context, file *config.Config, lateOf func(bef
 		}
 		have = announced
 		from := have.Last + 1
-		have.Eras = append(have.Eras, broker.Era{From: from, Version: table.Version(), Text: text})
-		enter(&have, from, late, without(gone, names(file)))
+		have = entered(have, broker.Era{From: from, Version: table.Version(), Text: text}, late, without(gone, names(file)))
 		g.log.Info("the routes of the file are others than before; they route events stored from now on",
 			"rules", table.Version(), "before", have.Eras[len(have.Eras)-2].Version, "from_sequence", from)
-		if err := g.record(ctx, have); err != nil {
+		era := have.Eras[len(have.Eras)-1]
+		if err := g.record(ctx, func(r broker.Routing) broker.Routing {
+			return entered(r, era, late, without(gone, names(file)))
+		}); err != nil {
 			return err
 		}
 		g.follow(have)
@@ -122,7 +125,13 @@ func (g *routing) open(ctx context.Context, file *config.Config, lateOf func(bef
 	if err := prepare(); err != nil {
 		return err
 	}
-	if err := g.broker.RecordRouting(ctx, have); broker.NotProvisioned(err) {
+	first := have
+	if err := g.broker.EditRouting(ctx, func(r broker.Routing) broker.Routing {
+		if len(r.Eras) == 0 {
+			r.Eras = first.Eras
+		}
+		return r
+	}); broker.NotProvisioned(err) {
 		g.log.Warn("the routes of the file are in force in this process, and no others know", "why", err)
 	} else if err != nil {
 		return err
@@ -143,11 +152,11 @@ func (g *routing) announce(ctx context.Context) (broker.Routing, error) {
 }
 
 // record ends an announcement.
-func (g *routing) record(ctx context.Context, r broker.Routing) error {
+func (g *routing) record(ctx context.Context, edit func(broker.Routing) broker.Routing) error {
 	if g.shared && time.Since(g.since) > announceLimit {
-		return errors.Join(errors.New("the event store took too long to take the new routes; try again"), g.broker.Withdraw(ctx))
+		return errors.New("the event store took too long to take the new routes; try again")
 	}
-	return g.broker.RecordRouting(ctx, r)
+	return g.broker.EditRouting(ctx, edit)
 }
 
 // names are those of the sinks of a configuration.
@@ -158,9 +167,17 @@ func without(all, others []string) []string {
 	return slices.DeleteFunc(slices.Clone(all), func(name string) bool { return slices.Contains(others, name) })
 }
 
-// enter notes which sinks come late and which are gone from a sequence on.
-func enter(r *broker.Routing, from uint64, late, removed []string) {
-	past := readPast(*r)
+// entered is r with an era more, in which some sinks come late and some are
+// gone. It ends an announcement. Where the era is there already, so is the rest.
+func entered(r broker.Routing, e broker.Era, late, removed []string) broker.Routing {
+	r.Announced = ""
+	if slices.ContainsFunc(r.Eras, func(have broker.Era) bool { return have.From == e.From && have.Version == e.Version }) {
+		return r
+	}
+	r.Eras = append(slices.Clone(r.Eras), e)
+	slices.SortStableFunc(r.Eras, func(a, b broker.Era) int { return cmp.Compare(a.From, b.From) })
+	from := e.From
+	past := readPast(r)
 	for _, sink := range removed {
 		past[sink] = past[sink].Leave(from)
 	}
@@ -168,6 +185,7 @@ func enter(r *broker.Routing, from uint64, late, removed []string) {
 		past[sink] = past[sink].Return(from)
 	}
 	r.Past = writePast(past)
+	return r
 }
 
 // pastOf is what is recorded of the sinks.
@@ -240,11 +258,14 @@ func (g *routing) change(ctx context.Context, c router.Change, text []byte, late
 	maps.Copy(c.Late, pastOf(have, late))
 	c.Record = func(seq uint64) error {
 		from = seq
-		have.Eras = append(slices.Clone(have.Eras), broker.Era{From: seq, Version: version, Text: text})
-		enter(&have, seq, late, removed)
-		return g.record(ctx, have)
+		era := broker.Era{From: seq, Version: version, Text: text}
+		have = entered(have, era, late, removed)
+		return g.record(ctx, func(r broker.Routing) broker.Routing { return entered(r, era, late, removed) })
 	}
 	if retired, err = g.router.Apply(c); err != nil {
+		if g.shared {
+			err = errors.Join(err, g.broker.Withdraw(context.WithoutCancel(ctx)))
+		}
 		return 0, nil, err
 	}
 	g.known = have
@@ -433,13 +454,20 @@ func (g *routing) tidy(ctx context.Context) error {
 	if len(next.Eras) == len(g.known.Eras) && maps.Equal(next.Past, g.known.Past) {
 		return nil
 	}
-	if err := g.broker.RecordRouting(ctx, next); broker.NotProvisioned(err) {
+	err = g.broker.EditRouting(ctx, func(r broker.Routing) broker.Routing {
+		if r.Announced == "" { // else somebody is at it
+			r = forget(r, settled)
+		}
+		next = r
+		return r
+	})
+	if broker.NotProvisioned(err) {
 		return nil
-	} else if err != nil {
-		return err
 	}
-	g.known = next
-	return nil
+	if err == nil && sameEras(next, forget(g.known, settled)) {
+		g.known = next // else what is new is followed at the next look
+	}
+	return err
 }
 
 // forget returns what is recorded without what no sink needs any more.

@@ -67,7 +67,7 @@ func TestRoutingIsKept(t *testing.T) {
 		Eras: []Era{{From: 0, Version: "aaaa", Text: []byte("one")}, {From: 2, Version: "bbbb", Text: []byte("two")}, {From: 3, Version: "aaaa", Text: []byte("one")}},
 		Past: map[string]string{"crm": "3 5-7"},
 	}
-	if err := b.RecordRouting(t.Context(), want); err != nil {
+	if err := b.EditRouting(t.Context(), func(Routing) Routing { return want }); err != nil {
 		t.Fatal(err)
 	}
 	announced, err := b.Announce(t.Context(), "soon")
@@ -79,7 +79,7 @@ func TestRoutingIsKept(t *testing.T) {
 		t.Errorf("what was recorded (-want +got):\n%s", diff)
 	}
 	want.Eras, want.Past, want.Announced = want.Eras[1:2], map[string]string{}, ""
-	if err := b.RecordRouting(t.Context(), want); err != nil {
+	if err := b.EditRouting(t.Context(), func(Routing) Routing { return want }); err != nil {
 		t.Fatal(err)
 	}
 	cfg, err := b.eventsConfig(t.Context())

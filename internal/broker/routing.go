@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -121,41 +122,76 @@ func (b *Broker) mayRecord(ctx context.Context) error {
 	return b.admin.need(ctx, api+"STREAM.UPDATE."+EventsStream, "the routes recorded with stream "+EventsStream+" are others than those of the file")
 }
 
-// RecordRouting replaces what is recorded by the eras of r, the oldest of which
-// give way when there are too many, and its Past. It ends an announcement.
-func (b *Broker) RecordRouting(ctx context.Context, r Routing) error {
+// EditRouting changes what is recorded. edit returns what should be, of what
+// is; it is asked again until it has nothing to change, since another process
+// may write at the same moment, so asking it twice has to be as asking it once.
+// The oldest eras give way when there are too many.
+func (b *Broker) EditRouting(ctx context.Context, edit func(Routing) Routing) error {
 	if err := b.mayRecord(ctx); err != nil {
 		return err
 	}
-	cfg, err := b.eventsConfig(ctx)
-	if err != nil {
-		return fmt.Errorf("record routes: %w", err)
-	}
-	values := map[string]string{announcedKey: ""}
-	for key := range cfg.Metadata {
-		if strings.HasPrefix(key, textKeyPrefix) || strings.HasPrefix(key, pastKeyPrefix) {
-			values[key] = ""
+	b.metadataMu.Lock()
+	defer b.metadataMu.Unlock()
+	for range metadataTries {
+		s, err := b.admin.js.Stream(ctx, EventsStream)
+		if err != nil {
+			return fmt.Errorf("record routes: %w", err)
 		}
+		is, err := readRouting(s.CachedInfo())
+		if err != nil {
+			return err
+		}
+		cfg := s.CachedInfo().Config
+		next := b.writeRouting(cfg.Metadata, edit(is))
+		if maps.Equal(next, cfg.Metadata) {
+			return nil
+		}
+		before := cfg.Metadata[erasKey]
+		cfg.Metadata = next
+		if _, err := b.admin.js.UpdateStream(ctx, cfg); err != nil {
+			return fmt.Errorf("record routes: update stream %s: %w", EventsStream, err)
+		}
+		b.tellRouting(before, next[erasKey])
 	}
+	return errors.New("other processes keep changing the metadata of stream " + EventsStream)
+}
+
+// tellRouting adds to Changes that other routes came into force.
+func (b *Broker) tellRouting(before, now string) {
+	last := func(list string) (from, version string) {
+		from, version, _ = strings.Cut(list[strings.LastIndexByte(list, ' ')+1:], "=")
+		return from, version
+	}
+	_, old := last(before)
+	if from, version := last(now); before != "" && version != old {
+		b.changed("put routes " + version + " in force from sequence " + from)
+	}
+}
+
+// writeRouting returns the metadata with these routes.
+func (b *Broker) writeRouting(meta map[string]string, r Routing) map[string]string {
+	next := maps.Clone(meta)
+	maps.DeleteFunc(next, func(key, _ string) bool {
+		return key == erasKey || key == announcedKey || strings.HasPrefix(key, textKeyPrefix) || strings.HasPrefix(key, pastKeyPrefix)
+	})
 	list, texts, left := packEras(r.Eras)
 	if left > 0 {
 		b.o.Logger.Warn("too many versions of the routes are in use at once; events stored under the oldest are routed by later ones",
 			"forgotten", left, "kept", len(r.Eras)-left)
 	}
-	values[erasKey] = list
+	if list != "" {
+		next[erasKey] = list
+	}
+	if r.Announced != "" {
+		next[announcedKey] = r.Announced
+	}
 	for version, packed := range texts {
-		values[textKeyPrefix+version] = packed
+		next[textKeyPrefix+version] = packed
 	}
 	for sink, words := range r.Past {
-		values[pastKeyPrefix+sink] = words
+		next[pastKeyPrefix+sink] = words
 	}
-	if err := b.setMetadata(ctx, values); err != nil {
-		return fmt.Errorf("record routes: %w", err)
-	}
-	if n := len(r.Eras); n > 0 && cfg.Metadata[erasKey] != "" && !strings.HasSuffix(cfg.Metadata[erasKey], "="+r.Eras[n-1].Version) {
-		b.changed("put routes " + r.Eras[n-1].Version + " in force from sequence " + strconv.FormatUint(r.Eras[n-1].From, 10))
-	}
-	return nil
+	return next
 }
 
 // packEras returns the eras and their texts as they are kept, and how many of
