@@ -28,6 +28,8 @@ const (
 	// announcedFor is how long an announcement is believed: who made it and
 	// has not recorded by then is gone.
 	announcedFor = 10 * time.Second
+	// announceGap is how long another may take to see an announcement.
+	announceGap = 50 * time.Millisecond
 	// announceLimit bounds the recording after an announcement, well within that.
 	announceLimit = 5 * time.Second
 	// lookGap is the least time between two looks for the sake of an event.
@@ -58,6 +60,7 @@ type routing struct {
 	// announced is the announcement seen last, and since when.
 	announced string
 	since     time.Time
+	own       string // our latest announcement
 }
 
 func newRouting(b *broker.Broker, r *router.Router, shared bool, sinks func([]string), log *slog.Logger) *routing {
@@ -99,7 +102,7 @@ func (g *routing) open(ctx context.Context, file *config.Config, lateOf func(bef
 		if err := prepare(); err != nil {
 			return err
 		}
-		announced, err := g.announce(ctx)
+		_, err = g.announce(ctx)
 		if broker.NotProvisioned(err) {
 			g.log.Warn("the routes of the file are not in force: others are recorded with the queue", "why", err)
 			g.follow(have)
@@ -108,7 +111,12 @@ func (g *routing) open(ctx context.Context, file *config.Config, lateOf func(bef
 		if err != nil {
 			return err
 		}
-		have = announced
+		if err := prepare(); err != nil { // another may have narrowed the queues since
+			return errors.Join(err, g.withdraw(ctx))
+		}
+		if have, err = g.broker.Routing(ctx); err != nil {
+			return errors.Join(err, g.withdraw(ctx))
+		}
 		from := have.Last + 1
 		have = entered(have, broker.Era{From: from, Version: table.Version(), Text: text}, late, without(gone, names(file)))
 		g.log.Info("the routes of the file are others than before; they route events stored from now on",
@@ -140,15 +148,34 @@ func (g *routing) open(ctx context.Context, file *config.Config, lateOf func(bef
 	return nil
 }
 
-// announce has the other processes wait for the record that follows.
+// announce has the other processes wait for what follows: no other records,
+// and none lets a queue let less through. The record cannot be compared and
+// swapped, so who has announced looks again after a moment whether another has.
 func (g *routing) announce(ctx context.Context) (broker.Routing, error) {
-	if !g.shared {
-		return g.broker.Routing(ctx)
+	r, err := g.broker.Routing(ctx)
+	if !g.shared || err != nil {
+		return r, err
 	}
 	var word [8]byte
 	_, _ = rand.Read(word[:]) // crypto/rand never fails
-	g.announced, g.since = hex.EncodeToString(word[:]), time.Now()
-	return g.broker.Announce(ctx, g.announced)
+	own := hex.EncodeToString(word[:])
+	for {
+		if r.Announced != g.announced {
+			g.announced, g.since = r.Announced, time.Now()
+		}
+		if r.Announced == "" || time.Since(g.since) > announcedFor {
+			if _, err := g.broker.Announce(ctx, own); err != nil {
+				return broker.Routing{}, err
+			}
+			g.announced, g.since, g.own = own, time.Now(), own
+		}
+		if err := sleep(ctx, announceGap); err != nil {
+			return broker.Routing{}, errors.New("another process is changing the routes; try again")
+		}
+		if r, err = g.broker.Routing(ctx); err != nil || r.Announced == own {
+			return r, err
+		}
+	}
 }
 
 // record ends an announcement.
@@ -239,20 +266,26 @@ func (g *routing) change(ctx context.Context, c router.Change, text []byte, late
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	version := c.Table.Version()
-	if err := g.broker.Prepare(ctx, g.router.Plan(c)); err != nil {
-		return 0, nil, err
-	}
 	g.tables[version] = c.Table
 	if version == g.router.Table().Version() {
 		maps.Copy(c.Late, pastOf(g.known, late))
+		if err := g.broker.Prepare(ctx, g.router.Plan(c)); err != nil {
+			return 0, nil, err
+		}
 		retired, err = g.router.Apply(c)
 		return 0, retired, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, announceLimit)
 	defer cancel()
 	have, err := g.announce(ctx)
+	if err == nil {
+		err = g.broker.Prepare(ctx, g.router.Plan(c))
+	}
+	if err == nil { // the new routes are for what comes after the queues let it through
+		have, err = g.broker.Routing(ctx)
+	}
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, errors.Join(err, g.withdraw(ctx))
 	}
 	c.Last = have.Last
 	maps.Copy(c.Late, pastOf(have, late))
@@ -263,14 +296,31 @@ func (g *routing) change(ctx context.Context, c router.Change, text []byte, late
 		return g.record(ctx, func(r broker.Routing) broker.Routing { return entered(r, era, late, removed) })
 	}
 	if retired, err = g.router.Apply(c); err != nil {
-		if g.shared {
-			err = errors.Join(err, g.broker.Withdraw(context.WithoutCancel(ctx)))
-		}
-		return 0, nil, err
+		return 0, nil, errors.Join(err, g.withdraw(ctx))
 	}
 	g.known = have
 	g.sinks(recordedSinks(have))
 	return from, retired, nil
+}
+
+// withdraw takes back our announcement, if there is one.
+func (g *routing) withdraw(ctx context.Context) error {
+	if !g.shared {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), announceLimit)
+	defer cancel()
+	own := g.own
+	err := g.broker.EditRouting(ctx, func(r broker.Routing) broker.Routing {
+		if own != "" && r.Announced == own {
+			r.Announced = ""
+		}
+		return r
+	})
+	if broker.NotProvisioned(err) {
+		return nil
+	}
+	return err
 }
 
 // follow makes the router route by what is recorded.
@@ -445,17 +495,35 @@ func (g *routing) tidy(ctx context.Context) error {
 			return nil
 		}
 	}
+	if g.shared {
+		if next := forget(g.known, settled); sameEras(next, g.known) && maps.Equal(next.Past, g.known.Past) {
+			return nil
+		}
+		limited, cancel := context.WithTimeout(ctx, announceLimit)
+		defer cancel()
+		r, err := g.announce(limited)
+		if err != nil {
+			if broker.NotProvisioned(err) {
+				return nil
+			}
+			return errors.Join(err, g.withdraw(ctx))
+		}
+		if !sameEras(r, g.known) {
+			g.follow(r)
+		}
+	}
 	if narrowed := g.router.Settled(settled); len(narrowed) > 0 {
-		if err := g.broker.Prepare(ctx, narrowed); err != nil && !broker.NotProvisioned(err) {
-			return err
+		if err := g.broker.Prepare(ctx, narrowed); err != nil {
+			return errors.Join(err, g.withdraw(ctx))
 		}
 	}
 	next := forget(g.known, settled)
-	if len(next.Eras) == len(g.known.Eras) && maps.Equal(next.Past, g.known.Past) {
+	if !g.shared && len(next.Eras) == len(g.known.Eras) && maps.Equal(next.Past, g.known.Past) {
 		return nil
 	}
+	own := g.own
 	err = g.broker.EditRouting(ctx, func(r broker.Routing) broker.Routing {
-		if r.Announced == "" { // else somebody is at it
+		if r.Announced == "" || r.Announced == own { // else somebody is at it
 			r = forget(r, settled)
 		}
 		next = r
