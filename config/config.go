@@ -23,6 +23,8 @@ type Config struct {
 	// WatchFiles are all files that Load read: Files, then the targets of
 	// *_file keys. A change of any of them may change the configuration.
 	WatchFiles []string
+
+	places map[string]Node // of server and broker, for messages about their keys
 }
 
 // Server says where and how we listen.

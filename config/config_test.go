@@ -17,6 +17,7 @@ import (
 // compare ignores places and the options of sinks, which have their own tests.
 var compare = cmp.Options{
 	cmpopts.IgnoreTypes(config.Pos{}, config.Node{}),
+	cmpopts.IgnoreUnexported(config.Config{}),
 	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
 }
 

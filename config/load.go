@@ -276,6 +276,7 @@ func (l *loader) finish() (*Config, Mistakes) {
 	l.checkRoutes()
 	l.checkUse()
 	l.advise()
+	l.cfg.places = map[string]Node{"server": l.server, "broker": l.broker}
 	l.cfg.WatchFiles = slices.Concat(l.cfg.Files, l.files.paths())
 	ms := slices.Concat(l.ms, l.founded())
 	ms.Sort()

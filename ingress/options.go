@@ -57,12 +57,23 @@ func check(o Options) error {
 	must(c.MaxInFlightBytes >= c.MaxBody, "server.max_in_flight_bytes (%d) must be at least server.max_body (%d), or the largest body never gets in", c.MaxInFlightBytes, c.MaxBody)
 	must(c.ShutdownTimeout > 0, "server.shutdown_timeout must be above 0, got %s", c.ShutdownTimeout)
 	must((c.TLS.CertFile == "") == (c.TLS.KeyFile == ""), "server.tls needs both cert_file and key_file, or neither")
+	if err := CheckSources(o.Sources); err != nil {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// CheckSources returns everything that is wrong with the sources of a server.
+func CheckSources(sources []Endpoint) error {
+	var errs []error
 	paths := map[string]string{healthPath: "health check", readyPath: "readiness check"}
-	for _, ep := range o.Sources {
+	for _, ep := range sources {
 		if err := checkEndpoint(ep); err != nil {
 			errs = append(errs, err)
 		}
-		must(paths[ep.Path] == "", "sources.%s.path: %s is taken by the %s", ep.Name, ep.Path, paths[ep.Path])
+		if taken := paths[ep.Path]; taken != "" {
+			errs = append(errs, fmt.Errorf("sources.%s.path: %s is taken by the %s", ep.Name, ep.Path, taken))
+		}
 		paths[ep.Path] = "source " + ep.Name
 	}
 	return errors.Join(errs...)

@@ -27,21 +27,27 @@ type Request struct {
 // handler answers a request, or returns the refusal to answer with.
 type handler func(c echo.Context, arrived time.Time) reply
 
-func (s *Server) newRoutes() *echo.Echo {
+// routes lead requests to the sources. They do not change.
+type routes struct {
+	echo      *echo.Echo
+	addresses string // of all the webhooks, for people
+}
+
+func (s *Server) newRoutes(sources []Endpoint) *routes {
 	e := echo.New()
 	for _, method := range []string{http.MethodGet, http.MethodHead} {
 		e.Add(method, healthPath, s.handle("", health))
 		e.Add(method, readyPath, s.handle("", s.ready))
 	}
 	var addresses []string
-	for _, given := range s.options.Sources {
+	for _, given := range sources {
 		addresses = append(addresses, s.addEndpoint(e, newEndpoint(given)))
 	}
-	s.addresses = cmp.Or(strings.Join(addresses, ", "), "no address, for no source is configured")
-	missing := s.handle("", s.notFound)
+	out := &routes{echo: e, addresses: cmp.Or(strings.Join(addresses, ", "), "no address, for no source is configured")}
+	missing := s.handle("", out.notFound)
 	// Echo's own answers: 404, and 405 for the health checks.
 	e.HTTPErrorHandler = func(_ error, c echo.Context) { _ = missing(c) }
-	return e
+	return out
 }
 
 // addEndpoint routes the paths of ep and returns the one to tell people.
@@ -101,13 +107,13 @@ func notPost(ep *endpoint) reply {
 		hint: "paste it as the webhook URL in " + ep.Sender + "; whether this server is up is told by " + healthPath}
 }
 
-func (s *Server) notFound(c echo.Context, _ time.Time) reply {
+func (r *routes) notFound(c echo.Context, _ time.Time) reply {
 	if path := c.Request().URL.Path; path == healthPath || path == readyPath {
 		return reply{status: http.StatusMethodNotAllowed, outcome: OutcomeMethod, allow: "GET, HEAD",
-			what: "this address takes GET", hint: "webhooks are taken at " + s.addresses}
+			what: "this address takes GET", hint: "webhooks are taken at " + r.addresses}
 	}
 	return reply{status: http.StatusNotFound, outcome: OutcomeNotFound,
-		what: "there is nothing at this address", hint: "webhooks are taken at " + s.addresses}
+		what: "there is nothing at this address", hint: "webhooks are taken at " + r.addresses}
 }
 
 func health(c echo.Context, _ time.Time) reply {

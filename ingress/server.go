@@ -19,8 +19,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/labstack/echo/v4"
-
 	"github.com/penstock/penstock/config"
 	"github.com/penstock/penstock/internal/httpconn"
 )
@@ -88,18 +86,17 @@ type Endpoint struct {
 
 // Server serves webhooks, /healthz and /readyz. It is made by New.
 type Server struct {
-	options   Options
-	log       *slog.Logger
-	now       func() time.Time
-	http      *http.Server
-	listener  net.Listener
-	routes    *echo.Echo
-	clientIP  func(*http.Request) string
-	addresses string // of all the webhooks, for people
-	refusals  *refusals
-	gate      gate
-	buffers   buffers
-	fresh     httpconn.Fresh
+	options  Options
+	log      *slog.Logger
+	now      func() time.Time
+	http     *http.Server
+	listener net.Listener
+	routes   atomic.Pointer[routes]
+	clientIP func(*http.Request) string
+	refusals *refusals
+	gate     gate
+	buffers  buffers
+	fresh    httpconn.Fresh
 
 	stopping atomic.Bool
 	// running is held for reading by every request, so that Run can wait for
@@ -130,7 +127,7 @@ func New(o Options) (*Server, error) {
 	s.gate.maxRequests = int64(o.Server.MaxInFlight)
 	s.gate.maxBytes = int64(o.Server.MaxInFlightBytes)
 	s.lifetime, s.cut = context.WithCancel(context.Background())
-	s.routes = s.newRoutes()
+	s.routes.Store(s.newRoutes(o.Sources))
 	s.http = &http.Server{
 		Handler:           s.Handler(),
 		ReadHeaderTimeout: o.ReadHeaderTimeout,
@@ -178,8 +175,19 @@ func (s *Server) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.running.RLock()
 		defer s.running.RUnlock()
-		s.routes.ServeHTTP(w, r)
+		s.routes.Load().echo.ServeHTTP(w, r)
 	})
+}
+
+// Replace takes the webhooks of other sources from the next request on. The
+// requests at hand end as they began. The error names every setting that is
+// wrong; then nothing is changed.
+func (s *Server) Replace(sources []Endpoint) error {
+	if err := CheckSources(sources); err != nil {
+		return err
+	}
+	s.routes.Store(s.newRoutes(sources))
+	return nil
 }
 
 // Run serves until ctx is done, then lets the requests at hand finish within

@@ -93,12 +93,12 @@ func (b *batcher) shutLocked(o *batch) {
 // gather returns when the batch is to be handed over: it is full, its time is
 // over, nothing more will come, or nothing may be handed over any more, which
 // is for the gate to say. A sink that is being tried waits for no others.
-func (w *Worker) gather(ctx context.Context, a *delivery.Attempt, o *batch) {
+func (w *Worker) gather(ctx context.Context, e *engine, a *delivery.Attempt, o *batch) {
 	closing, well := w.gate.watch()
 	if !well {
 		return
 	}
-	t := time.NewTimer(w.batcher.MaxWait)
+	t := time.NewTimer(e.batcher.MaxWait)
 	defer t.Stop()
 	select {
 	case <-o.full:
@@ -110,11 +110,11 @@ func (w *Worker) gather(ctx context.Context, a *delivery.Attempt, o *batch) {
 }
 
 // together hands the event over with others and returns its own verdict.
-func (w *Worker) together(ctx context.Context, a *delivery.Attempt, t tried) delivery.Verdict {
-	o, place := w.batcher.join(a)
+func (w *Worker) together(ctx context.Context, e *engine, a *delivery.Attempt, t tried) delivery.Verdict {
+	o, place := e.batcher.join(a)
 	w.gate.release(1) // from here on the batch counts, not the event
 	if place == 0 {
-		w.lead(ctx, a, o)
+		w.lead(ctx, e, a, o)
 	}
 	// An event that is in an attempt has to hear how it ends, even if its own
 	// context has ended: the leader's bounds the wait.
@@ -128,24 +128,24 @@ func (w *Worker) together(ctx context.Context, a *delivery.Attempt, t tried) del
 
 // lead waits for the rest of the batch and makes its attempt. What comes while
 // the gate has no place for the batch still goes into it.
-func (w *Worker) lead(ctx context.Context, a *delivery.Attempt, o *batch) {
+func (w *Worker) lead(ctx context.Context, e *engine, a *delivery.Attempt, o *batch) {
 	defer close(o.settled)
-	defer w.batcher.shut(o)
-	w.gather(ctx, a, o)
-	epoch, ok := w.gate.begin(ctx)
-	w.batcher.shut(o)
+	defer e.batcher.shut(o)
+	w.gather(ctx, e, a, o)
+	epoch, ok := w.gate.begin(ctx, true)
+	e.batcher.shut(o)
 	if !ok {
 		return
 	}
 	o.start = time.Now()
-	o.errs = w.attemptBatch(ctx, o)
+	o.errs = w.attemptBatch(ctx, e, o)
 	now := time.Now()
 	o.took = now.Sub(o.start)
 	o.verdicts = make([]delivery.Verdict, len(o.events))
 	cut := ctx.Err() != nil
 	for i, err := range o.errs {
 		if err == nil || !cut {
-			o.verdicts[i] = w.policy.Judge(err, o.histories[i], now)
+			o.verdicts[i] = e.policy.Judge(err, o.histories[i], now)
 		}
 	}
 	if result, v := outcomeOfAll(o.verdicts); cut {
@@ -157,8 +157,8 @@ func (w *Worker) lead(ctx context.Context, a *delivery.Attempt, o *batch) {
 
 // attemptBatch hands the batch to the sink, within the sink's timeout. It
 // returns one error for each event.
-func (w *Worker) attemptBatch(parent context.Context, o *batch) (errs []error) {
-	ctx, cancel := context.WithTimeout(parent, w.sink.Timeout)
+func (w *Worker) attemptBatch(parent context.Context, e *engine, o *batch) (errs []error) {
+	ctx, cancel := context.WithTimeout(parent, e.sink.Timeout)
 	defer cancel()
 	defer func() {
 		if r := recover(); r != nil {
@@ -170,14 +170,14 @@ func (w *Worker) attemptBatch(parent context.Context, o *batch) (errs []error) {
 		o.trace = delivery.NewTrace(ctx)
 		traced = o.trace
 	}
-	errs = w.batcher.deliver.DeliverBatch(traced, o.events)
+	errs = e.batcher.deliver.DeliverBatch(traced, o.events)
 	if len(errs) != len(o.events) {
 		err := fmt.Errorf("%w: %d of %d", errOutcomes, len(errs), len(o.events))
 		w.log.Error("sink miscounted", keyErr, err)
 		return allFailed(len(o.events), delivery.Fail(delivery.Failed, err))
 	}
 	for i, err := range errs {
-		errs[i] = w.late(ctx, parent, err)
+		errs[i] = e.late(ctx, parent, err)
 	}
 	return errs
 }

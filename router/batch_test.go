@@ -68,7 +68,7 @@ func newBatchWorker(t *testing.T, s *batchSink, change func(*config.Sink)) (*Wor
 	}
 	var mu sync.Mutex
 	seen := map[string]Observation{}
-	w := NewWorker(WorkerOptions{Sink: c, Deliver: s, Table: func() *Table { return table }, Observe: func(o Observation) {
+	w := NewWorker(WorkerOptions{Sink: c, Deliver: s, Table: table, Observe: func(o Observation) {
 		mu.Lock()
 		defer mu.Unlock()
 		seen[o.Event.ID] = o
@@ -113,8 +113,8 @@ func (h *handing) actions() map[string]delivery.Action {
 
 func checkIdle(t *testing.T, w *Worker) {
 	t.Helper()
-	if s := w.State(); s.Running != 0 || w.gate.inside != 0 || w.gate.granted != 0 || w.batcher.open != nil {
-		t.Errorf("afterwards: %d running, %d inside, %d granted, open batch %v; want none", s.Running, w.gate.inside, w.gate.granted, w.batcher.open)
+	if s := w.State(); s.Running != 0 || w.gate.inside != 0 || w.gate.granted != 0 || w.engine.batcher.open != nil {
+		t.Errorf("afterwards: %d running, %d inside, %d granted, open batch %v; want none", s.Running, w.gate.inside, w.gate.granted, w.engine.batcher.open)
 	}
 }
 

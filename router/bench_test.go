@@ -73,7 +73,7 @@ func BenchmarkHandle(b *testing.B) {
 	table := manyRoutes(b, 100)
 	s := sixteen()
 	s.Name = "sink-1"
-	w := NewWorker(WorkerOptions{Sink: s, Deliver: sinkFunc(works), Table: func() *Table { return table }})
+	w := NewWorker(WorkerOptions{Sink: s, Deliver: sinkFunc(works), Table: table})
 	a := delivery.Attempt{Event: event.Event{ID: "e1", Subject: "root1.thing.made"}, Lane: delivery.Main}
 	ctx := context.Background()
 	b.ReportAllocs()

@@ -121,7 +121,7 @@ routes:
 			s := sixteen()
 			s.Name = "crm"
 			w := NewWorker(WorkerOptions{
-				Sink: s, Table: func() *Table { return table }, Observe: func(o Observation) { seen = o },
+				Sink: s, Table: table, Observe: func(o Observation) { seen = o },
 				Deliver: sinkFunc(func(_ context.Context, e event.Event) error { sent = &e; return nil }),
 			})
 			admit(t, w)

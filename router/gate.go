@@ -26,13 +26,14 @@ const patience = 5 * time.Second
 // queue keeps no place from the other. While the gate is open and there is no
 // rate, grants are not bounded here but by what the queue keeps in hand.
 type gate struct {
+	notify func(HoldState) // called without the lock, after every change of state
+
+	mu      sync.Mutex
 	hold    config.Hold
 	slots   int
-	rate    *rate.Limiter   // nil: unlimited
-	batches bool            // what begins is a batch; set before use
-	notify  func(HoldState) // called without the lock, after every change of state
+	rate    *rate.Limiter // nil: unlimited
+	batches bool          // what begins is a batch
 
-	mu    sync.Mutex
 	state State // never Paused
 	since time.Time
 	limit int // attempts at one time in this state
@@ -62,10 +63,16 @@ type gate struct {
 func newGate(s config.Sink, notify func(HoldState)) *gate {
 	g := &gate{hold: s.Hold, slots: max(s.Concurrency, 1), notify: notify, state: Open, since: time.Now()}
 	g.limit = g.slots
-	if s.Rate.PerSecond > 0 {
-		g.rate = rate.NewLimiter(rate.Limit(s.Rate.PerSecond), max(s.Rate.Burst, 1))
-	}
+	g.rate = limiter(s.Rate)
 	return g
+}
+
+// limiter returns nil for a rate that is unlimited.
+func limiter(r config.Rate) *rate.Limiter {
+	if r.PerSecond <= 0 {
+		return nil
+	}
+	return rate.NewLimiter(rate.Limit(r.PerSecond), max(r.Burst, 1))
 }
 
 // admit blocks until there is room and grants at most most deliveries, with a
@@ -144,10 +151,10 @@ func (g *gate) release(n int) {
 // far away. A batch waits for its token however far away it is, since giving
 // its events back would only have them gathered again; its grants were given
 // back when the events went into it.
-func (g *gate) begin(ctx context.Context) (epoch uint64, ok bool) {
+func (g *gate) begin(ctx context.Context, batch bool) (epoch uint64, ok bool) {
 	g.mu.Lock()
 	defer g.unlock()
-	if !g.batches {
+	if !batch {
 		g.granted = max(g.granted-1, 0)
 	}
 	g.inside++
@@ -159,7 +166,7 @@ func (g *gate) begin(ctx context.Context) (epoch uint64, ok bool) {
 			g.running++
 			return g.epoch, true
 		}
-		if g.closed() || wait > patience && !g.batches {
+		if g.closed() || wait > patience && !batch {
 			break
 		}
 		wake := g.woken()

@@ -38,7 +38,7 @@ func TestNoMoreAttemptsThanConcurrency(t *testing.T) {
 					left -= n
 					for range n {
 						wg.Go(func() {
-							epoch, ok := g.begin(t.Context())
+							epoch, ok := g.begin(t.Context(), false)
 							if !ok {
 								t.Error("an attempt may not begin in an open gate")
 								return
@@ -82,7 +82,7 @@ func TestHoldClosesWhatIsUnderWay(t *testing.T) {
 		second := g.begins()
 		waited := make(chan bool)
 		go func() {
-			_, ok := g.begin(t.Context())
+			_, ok := g.begin(t.Context(), false)
 			waited <- ok
 		}()
 		synctest.Wait()
@@ -91,7 +91,7 @@ func TestHoldClosesWhatIsUnderWay(t *testing.T) {
 			t.Fatal("the delivery that waited for a place did not get the free one")
 		}
 		go func() {
-			_, ok := g.begin(t.Context())
+			_, ok := g.begin(t.Context(), false)
 			waited <- ok
 		}()
 		synctest.Wait()
@@ -130,7 +130,7 @@ func TestBeginEndsWithItsContext(t *testing.T) {
 		g.begins()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		if _, ok := g.begin(ctx); ok {
+		if _, ok := g.begin(ctx, false); ok {
 			t.Error("an attempt begins without a place")
 		}
 		if g.inside != 1 {
@@ -197,7 +197,7 @@ func TestRateHoldsNoDeliveryInHandForLong(t *testing.T) {
 			g.admits(1) // the other lane, for the same token
 			g.tries(1, healthy)
 			start := time.Now()
-			_, ok := g.begin(t.Context())
+			_, ok := g.begin(t.Context(), false)
 			if took := time.Since(start); ok != tt.want || took > patience {
 				t.Errorf("%s: began %t after %s, want %t within %s", name, ok, took, tt.want, patience)
 			}

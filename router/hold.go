@@ -3,6 +3,8 @@ package router
 import (
 	"math/rand/v2"
 	"time"
+
+	"github.com/penstock/penstock/config"
 )
 
 // State names what a sink's gate is doing.
@@ -186,6 +188,25 @@ func (g *gate) resume() {
 		return
 	}
 	g.changed(now)
+}
+
+// reconfigure takes over other settings and keeps how the gate stands: what is
+// paused stays so. A sink that is held is tried at once, as the change may be
+// its cure.
+func (g *gate) reconfigure(before, now config.Sink, batches bool) {
+	g.mu.Lock()
+	defer g.unlock()
+	g.hold, g.batches = now.Hold, batches
+	if before.Rate != now.Rate {
+		g.rate = limiter(now.Rate)
+	}
+	if g.slots = max(now.Concurrency, 1); g.state == Open || g.limit > g.slots {
+		g.limit = g.slots
+	}
+	if g.state == Held {
+		g.until, g.interval = time.Now(), 0
+	}
+	g.broadcast()
 }
 
 // status returns how the gate stands.

@@ -44,7 +44,7 @@ func (g *tested) begins() uint64 {
 	g.t.Helper()
 	ctx, cancel := context.WithTimeout(g.t.Context(), time.Nanosecond)
 	defer cancel()
-	epoch, ok := g.begin(ctx)
+	epoch, ok := g.begin(ctx, false)
 	if !ok {
 		g.t.Fatalf("no attempt may begin; gate is %+v", g.status())
 	}
@@ -274,7 +274,7 @@ func TestPauseAndResume(t *testing.T) {
 		if open.Err() == nil {
 			t.Error("what was fetched before the pause may still be handed out")
 		}
-		if _, ok := g.begin(t.Context()); ok {
+		if _, ok := g.begin(t.Context(), false); ok {
 			t.Error("an attempt begins while paused")
 		}
 		g.finish(inFlight, sick, 0, "")

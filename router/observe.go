@@ -69,7 +69,7 @@ func (w *Worker) settled(a *delivery.Attempt, t tried, err error, v delivery.Ver
 	}
 	if w.observe != nil {
 		w.observe(Observation{
-			Sink: w.sink.Name, Lane: a.Lane, Event: a.Event, Decision: t.decision, Rules: t.rules, History: a.History,
+			Sink: w.name, Lane: a.Lane, Event: a.Event, Decision: t.decision, Rules: t.rules, History: a.History,
 			Start: t.start, Took: took, Timings: t.trace.Timings(), Err: err, Verdict: v,
 		})
 	}

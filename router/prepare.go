@@ -8,31 +8,11 @@ import (
 	"github.com/penstock/penstock/internal/event"
 )
 
-// binding is the sink's number in a table, kept so that the hot path looks up
-// no name. The number is -1 when the table does not know the sink.
-type binding struct {
-	table *Table
-	sink  int
-}
-
-// bind returns the sink's number in the table, or -1.
-func (w *Worker) bind(t *Table) int {
-	b := w.bound.Load()
-	if b == nil || b.table != t {
-		b = &binding{table: t, sink: -1}
-		if n, ok := t.numbers[w.sink.Name]; ok {
-			b.sink = n
-		}
-		w.bound.Store(b)
-	}
-	return b.sink
-}
-
-// prepare asks the table whether the sink gets the event and makes a.Event
+// prepare asks the rules whether the sink gets the event and makes a.Event
 // what it gets. An expression that cannot be evaluated is an attempt that
 // failed for a reason of ours: the error has the class, and t the start.
-func (w *Worker) prepare(ctx context.Context, table *Table, a *delivery.Attempt, t *tried) error {
-	sink := w.bind(table)
+func prepare(ctx context.Context, rules era, a *delivery.Attempt, t *tried) error {
+	table, sink := rules.table, rules.sink
 	if sink < 0 {
 		return nil
 	}

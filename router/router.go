@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync/atomic"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -25,45 +25,73 @@ type Queue interface {
 type Options struct {
 	// Config is complete as config.Load leaves it.
 	Config *config.Config
+	// Table are the routes of Config; nil: New compiles them.
+	Table *Table
 	// Sinks makes the attempts, by the sink's name; one for every sink of Config.
 	Sinks map[string]sinks.Sink
 	// Outstanding returns how many retries of a sink wait; nil: not capped.
 	Outstanding func(sink string) int
 	// Observe is told of every verdict; see WorkerOptions. Nil: nobody.
 	Observe func(Observation)
+	// Known returns when it is known which routes hold for the event stored as
+	// seq, or ctx is done; nil: it always is. See Router.Apply.
+	Known func(ctx context.Context, seq uint64) error
 	// Logger; nil: nobody.
 	Logger *slog.Logger
 }
 
-// Router is the workers of all sinks under one table of routes.
+// Router is the workers of all sinks under one table of routes, which Apply
+// replaces. It is safe for concurrent use.
 type Router struct {
-	table   atomic.Pointer[Table]
+	o    Options
+	turn turn
+
+	// Guarded by turn.
+	table   *Table
+	eras    []Era // at least one; the last is of table
 	workers []*Worker
+	// launch begins a consumption; nil while Run does not run.
+	launch func(*Worker)
+}
+
+// consumption is one run of a queue for a worker.
+type consumption struct {
+	shape   shape
+	closing chan struct{} // closed when it is to end
+	ended   chan struct{} // closed when it has
 }
 
 // New compiles the routes and builds the workers. It starts nothing.
 func New(o Options) (*Router, error) {
-	table, err := Compile(o.Config)
-	if err != nil {
-		return nil, err
+	table := o.Table
+	if table == nil {
+		var err error
+		if table, err = Compile(o.Config); err != nil {
+			return nil, err
+		}
 	}
-	r := &Router{}
-	r.table.Store(table)
+	r := &Router{o: o, table: table, eras: []Era{{Table: table}}}
 	for _, s := range o.Config.Sinks {
 		deliver := o.Sinks[s.Name]
 		if deliver == nil {
-			return nil, fmt.Errorf("sink %q is configured but was not opened", s.Name)
+			return nil, notOpened(s.Name)
 		}
-		r.workers = append(r.workers, NewWorker(WorkerOptions{
-			Sink:        s,
-			Deliver:     deliver,
-			Table:       r.table.Load,
-			Outstanding: outstanding(o.Outstanding, s.Name),
-			Observe:     o.Observe,
-			Logger:      o.Logger,
-		}))
+		r.workers = append(r.workers, r.newWorker(s, deliver, table))
 	}
 	return r, nil
+}
+
+func (r *Router) newWorker(s config.Sink, deliver sinks.Sink, table *Table) *Worker {
+	return NewWorker(WorkerOptions{
+		Sink:        s,
+		Deliver:     deliver,
+		Table:       table,
+		Known:       r.o.Known,
+		Outstanding: outstanding(r.o.Outstanding, s.Name),
+		Observe:     r.o.Observe,
+		Logger:      r.o.Logger,
+		turn:        &r.turn,
+	})
 }
 
 func outstanding(count func(string) int, sink string) func() int {
@@ -74,47 +102,73 @@ func outstanding(count func(string) int, sink string) func() int {
 }
 
 // Table returns the routes in force.
-func (r *Router) Table() *Table { return r.table.Load() }
+func (r *Router) Table() *Table {
+	r.turn.RLock()
+	defer r.turn.RUnlock()
+	return r.table
+}
 
 // Workers returns the workers, in the order in which the sinks are configured.
 // The slice is the caller's not to change.
-func (r *Router) Workers() []*Worker { return r.workers }
+func (r *Router) Workers() []*Worker {
+	r.turn.RLock()
+	defer r.turn.RUnlock()
+	return r.workers
+}
 
 // Worker returns the named sink's worker, or nil.
-func (r *Router) Worker(sink string) *Worker {
-	for _, w := range r.workers {
-		if w.sink.Name == sink {
-			return w
-		}
+func (r *Router) Worker(sink string) *Worker { return find(r.Workers(), sink) }
+
+func find(workers []*Worker, sink string) *Worker {
+	if i := slices.IndexFunc(workers, func(w *Worker) bool { return w.name == sink }); i >= 0 {
+		return workers[i]
 	}
 	return nil
 }
 
 // Subscription returns what the worker's sink wants of the queue.
 func (r *Router) Subscription(w *Worker) delivery.Subscription {
-	s := delivery.Subscription{
-		Sink:        w.sink.Name,
-		Filters:     r.Table().Filters(w.sink.Name),
-		Concurrency: w.gate.slots,
-		Start:       delivery.Start(w.sink.Start),
-	}
-	if b := w.batcher; b != nil {
-		s.Batch, s.BatchBytes = b.MaxEvents, b.MaxBytes
-	}
-	return s
+	r.turn.RLock()
+	defer r.turn.RUnlock()
+	return w.subscription()
 }
 
-// Run consumes for every sink until ctx is done, and returns when all have
-// returned. When one fails, the others are stopped and its error is returned.
+// subscription is for who holds the turn.
+func (w *Worker) subscription() delivery.Subscription {
+	return w.engine.shape().subscription(w.engine.sink, w.filters(), w.past.Counts())
+}
+
+// Run consumes for every sink, and for those that Apply adds, until ctx is done,
+// and returns when all have returned. When one fails, the others are stopped and its error is returned.
 func (r *Router) Run(ctx context.Context, q Queue) error {
 	g, ctx := errgroup.WithContext(ctx)
-	for _, w := range r.workers {
+	launch := func(w *Worker) {
+		run := &consumption{shape: w.engine.shape(), closing: make(chan struct{}), ended: make(chan struct{})}
+		w.run = run
+		s := w.subscription()
+		s.Closing = run.closing
 		g.Go(func() error {
-			if err := q.Consume(ctx, r.Subscription(w), w); err != nil {
-				return fmt.Errorf("consume for sink %s: %w", w.sink.Name, err)
+			defer close(run.ended)
+			if err := q.Consume(ctx, s, w); err != nil {
+				return fmt.Errorf("consume for sink %s: %w", w.name, err)
 			}
 			return nil
 		})
 	}
+	g.Go(func() error { // so that there is somebody to wait for while Apply may launch
+		<-ctx.Done()
+		r.turn.Lock()
+		defer r.turn.Unlock()
+		r.launch = nil
+		return nil
+	})
+	r.turn.Lock()
+	if ctx.Err() == nil {
+		r.launch = launch
+		for _, w := range r.workers {
+			launch(w)
+		}
+	}
+	r.turn.Unlock()
 	return g.Wait()
 }

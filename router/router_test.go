@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,6 +27,8 @@ type memory struct {
 	mu   sync.Mutex
 	done map[string]map[delivery.Action]int // by sink
 	took map[string]time.Duration
+	// ended, if set, is called when a sink is finished.
+	ended func()
 }
 
 // lanes is one sink's share of a memory.
@@ -61,6 +64,9 @@ func (q *memory) Consume(ctx context.Context, s delivery.Subscription, h deliver
 	l.left.Wait()
 	cancel()
 	loops.Wait()
+	if q.ended != nil {
+		q.ended()
+	}
 	return nil
 }
 
@@ -155,7 +161,15 @@ func TestOneSickSinkDelaysNoOther(t *testing.T) {
 			t.Fatal(err)
 		}
 		q := &memory{events: orders(1000), done: make(map[string]map[delivery.Action]int), took: make(map[string]time.Duration)}
-		if err := r.Run(t.Context(), q); err != nil {
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		var finished atomic.Int32
+		q.ended = func() {
+			if finished.Add(1) == 3 {
+				stop()
+			}
+		}
+		if err := r.Run(ctx, q); err != nil {
 			t.Fatal(err)
 		}
 		want := map[string]map[delivery.Action]int{

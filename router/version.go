@@ -70,3 +70,10 @@ func identity(n config.Node) string {
 func hashWords(h hash.Hash, words ...string) {
 	fmt.Fprintf(h, "%q\n", words) // a hash never fails to write
 }
+
+// Named returns the table under another version: that of the rules it was made
+// of, when it was compiled from a copy of them.
+func (t *Table) Named(version string) *Table {
+	t.version = version
+	return t
+}

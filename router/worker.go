@@ -29,14 +29,19 @@ type WorkerOptions struct {
 	Sink config.Sink
 	// Deliver makes the attempts.
 	Deliver sinks.Sink
-	// Table returns the current routes; it may return another table later.
-	Table func() *Table
+	// Table is the routes.
+	Table *Table
+	// Known returns when it is known which routes hold for the event stored as
+	// seq, or ctx is done; nil: it always is.
+	Known func(ctx context.Context, seq uint64) error
 	// Outstanding returns how many retries of the sink wait, cheaply; nil: not capped.
 	Outstanding func() int
 	// MaxOutstanding is the cap; 0 means DefaultOutstanding.
 	MaxOutstanding int
 	// Observe is told of every verdict, on the goroutine that made it; nil: nobody.
 	Observe func(Observation)
+	// turn is shared by the workers whose routes change together; nil: own.
+	turn *turn
 	// Logger gets one line an attempt at debug, failures and changes of state
 	// above it; nil: nobody.
 	Logger *slog.Logger
@@ -45,11 +50,9 @@ type WorkerOptions struct {
 // Worker makes the attempts of one sink and judges them. It implements
 // delivery.Handler, starts no goroutine and is safe for concurrent use.
 type Worker struct {
-	sink    config.Sink
-	deliver sinks.Sink
-	batcher *batcher // nil: events are handed over one by one
-	table   func() *Table
-	policy  Policy
+	name    string
+	turn    *turn
+	known   func(ctx context.Context, seq uint64) error
 	gate    *gate
 	backlog backlog
 	observe func(Observation)
@@ -57,7 +60,11 @@ type Worker struct {
 	repeats repeats
 	panics  sync.Once
 
-	bound atomic.Pointer[binding]
+	// Guarded by turn. There is at least one era; the last is in force.
+	engine *engine
+	eras   []era
+	past   Past
+	run    *consumption
 }
 
 var _ delivery.Handler = (*Worker)(nil)
@@ -68,11 +75,10 @@ func NewWorker(o WorkerOptions) *Worker {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	w := &Worker{
-		sink:    o.Sink,
-		deliver: o.Deliver,
-		batcher: newBatcher(o.Deliver),
-		table:   o.Table,
-		policy:  NewPolicy(o.Sink.Retry),
+		name:    o.Sink.Name,
+		turn:    o.turn,
+		known:   o.Known,
+		engine:  newEngine(o.Sink, o.Deliver),
 		backlog: backlog{count: o.Outstanding, most: o.MaxOutstanding},
 		observe: o.Observe,
 		log:     o.Logger.With(keySink, o.Sink.Name),
@@ -80,13 +86,17 @@ func NewWorker(o WorkerOptions) *Worker {
 	if w.backlog.most <= 0 {
 		w.backlog.most = DefaultOutstanding
 	}
+	if w.turn == nil {
+		w.turn = &turn{}
+	}
+	w.eras = []era{w.newEra(0, o.Table)}
 	w.gate = newGate(o.Sink, w.stateChanged)
-	w.gate.batches = w.batcher != nil
+	w.gate.batches = w.engine.batcher != nil
 	return w
 }
 
 // Sink returns the sink's configuration.
-func (w *Worker) Sink() config.Sink { return w.sink }
+func (w *Worker) Sink() config.Sink { return w.current().sink }
 
 // Pause stops deliveries to the sink until Resume. Attempts being made end as they will.
 func (w *Worker) Pause() { w.gate.pause() }
@@ -125,40 +135,45 @@ func (w *Worker) Return(n int) { w.gate.release(n) }
 
 // Handle implements delivery.Handler.
 func (w *Worker) Handle(ctx context.Context, a delivery.Attempt) delivery.Verdict {
-	table := w.table()
-	t := tried{rules: table.Version()}
-	if err := w.prepare(ctx, table, &a, &t); err != nil {
+	if w.known != nil && a.Lane != delivery.Retry && w.known(ctx, a.Event.Seq) != nil {
+		w.gate.release(1)
+		return delivery.Verdict{}
+	}
+	e, rules := w.pick(&a)
+	defer e.users.Done()
+	t := tried{rules: rules.table.Version()}
+	if err := prepare(ctx, rules, &a, &t); err != nil {
 		w.gate.release(1)
 		if ctx.Err() != nil {
 			return delivery.Verdict{}
 		}
-		return w.settled(&a, t, err, w.policy.Judge(err, a.History, t.start))
+		return w.settled(&a, t, err, e.policy.Judge(err, a.History, t.start))
 	}
 	if a.Origin == "" && (a.Early || !t.decision.Wanted()) {
 		w.gate.release(1)
 		return w.settled(&a, t, nil, delivery.Verdict{Action: delivery.Skip})
 	}
-	if w.batcher != nil {
-		return w.together(ctx, &a, t)
+	if e.batcher != nil {
+		return w.together(ctx, e, &a, t)
 	}
-	epoch, ok := w.gate.begin(ctx)
+	epoch, ok := w.gate.begin(ctx, false)
 	if !ok {
 		return delivery.Verdict{}
 	}
 	t.start = time.Now()
-	err := w.attempt(ctx, &a, &t)
+	err := w.attempt(ctx, e, &a, &t)
 	if err != nil && ctx.Err() != nil {
 		w.gate.finish(epoch, silent, 0, "")
 		return w.settled(&a, t, err, delivery.Verdict{})
 	}
-	v := w.policy.Judge(err, a.History, time.Now())
+	v := e.policy.Judge(err, a.History, time.Now())
 	w.gate.finish(epoch, outcomeOf(v), v.Delay, v.Reason)
 	return w.settled(&a, t, err, v)
 }
 
 // attempt hands the event to the sink, within the sink's timeout.
-func (w *Worker) attempt(parent context.Context, a *delivery.Attempt, t *tried) (err error) {
-	ctx, cancel := context.WithTimeout(parent, w.sink.Timeout)
+func (w *Worker) attempt(parent context.Context, e *engine, a *delivery.Attempt, t *tried) (err error) {
+	ctx, cancel := context.WithTimeout(parent, e.sink.Timeout)
 	defer cancel()
 	defer func() {
 		if r := recover(); r != nil {
@@ -167,18 +182,18 @@ func (w *Worker) attempt(parent context.Context, a *delivery.Attempt, t *tried) 
 	}()
 	if w.observe != nil {
 		t.trace = delivery.NewTrace(ctx)
-		err = w.deliver.Deliver(t.trace, a.Event)
+		err = e.deliver.Deliver(t.trace, a.Event)
 	} else {
-		err = w.deliver.Deliver(ctx, a.Event)
+		err = e.deliver.Deliver(ctx, a.Event)
 	}
-	return w.late(ctx, parent, err)
+	return e.late(ctx, parent, err)
 }
 
 // late is err, or that the sink's timeout was over, if that is why the attempt
 // that had ctx failed.
-func (w *Worker) late(ctx, parent context.Context, err error) error {
+func (e *engine) late(ctx, parent context.Context, err error) error {
 	if err != nil && ctx.Err() != nil && parent.Err() == nil && timedOut(err) {
-		return &delivery.Error{Class: delivery.Failed, Err: &timeoutError{after: w.sink.Timeout, cause: err}}
+		return &delivery.Error{Class: delivery.Failed, Err: &timeoutError{after: e.sink.Timeout, cause: err}}
 	}
 	return err
 }

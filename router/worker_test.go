@@ -50,7 +50,7 @@ func newTestedWorker(t *testing.T, deliver sinkFunc, change func(*WorkerOptions)
 		Sinks: named("crm", "other"), Routes: []config.Route{rule("orders", "orders.> -> crm"), rule("rest", "> -> other")},
 	})
 	o := WorkerOptions{
-		Sink: sixteen(), Deliver: deliver, Table: func() *Table { return table },
+		Sink: sixteen(), Deliver: deliver, Table: table,
 		Observe: func(o Observation) { w.seen = append(w.seen, o) },
 		Logger:  slog.New(slog.NewTextHandler(&w.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
@@ -246,8 +246,7 @@ func TestNewTableIsUsedFromTheNextEventOn(t *testing.T) {
 	compile := func(rules ...config.Route) *Table {
 		return mustCompile(t, &config.Config{Sinks: named("other", "crm"), Routes: rules})
 	}
-	var table atomic.Pointer[Table]
-	w := newTestedWorker(t, works, func(o *WorkerOptions) { o.Table = table.Load })
+	w := newTestedWorker(t, works, nil)
 	gone := mustCompile(t, &config.Config{Sinks: named("other")})
 	for _, tt := range []struct {
 		table *Table
@@ -258,7 +257,7 @@ func TestNewTableIsUsedFromTheNextEventOn(t *testing.T) {
 		{compile(rule("a", "> -> crm")), delivery.Done},
 		{gone, delivery.Skip},
 	} {
-		table.Store(tt.table)
+		w.eras = []era{w.newEra(0, tt.table)}
 		if got := w.Handle(t.Context(), order()); got.Action != tt.want {
 			t.Errorf("under %v: %s, want %s", tt.table.routes, got.Action, tt.want)
 		}

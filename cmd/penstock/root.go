@@ -65,7 +65,7 @@ The event store is inside: there is nothing else to install.`,
 		&cobra.Group{ID: groupLookUp, Title: "Look things up:"},
 	)
 	root.AddCommand(inGroup(groupTry, newDemo(p), newSend(p))...)
-	root.AddCommand(inGroup(groupRun, newServe(p), newInit(p), newCheck(p), newRoutes(p), newTest(p), newDiff(p), newSinks(p), newEvents(p), newTail(p), newDead(p), newReplay(p), newRejected(p), newAudit(p), newDoctor(p), newHealth(p), newProvision(p), newBackup(p), newRestore(p), newPromote(p))...)
+	root.AddCommand(inGroup(groupRun, newServe(p), newInit(p), newCheck(p), newRoutes(p), newTest(p), newDiff(p), newReload(p), newSinks(p), newEvents(p), newTail(p), newDead(p), newReplay(p), newRejected(p), newAudit(p), newDoctor(p), newHealth(p), newProvision(p), newBackup(p), newRestore(p), newPromote(p))...)
 	root.AddCommand(inGroup(groupLookUp, newCatalog(p), newSchema(p), newVersion(p), newMan(p))...)
 	return root, started
 }

@@ -15,6 +15,7 @@ import (
 type serveFlags struct {
 	files, roles []string
 	overrides    overrides
+	noWatch      bool
 	log          logFlags
 }
 
@@ -26,6 +27,9 @@ func newServe(p process) *cobra.Command {
 		Long: `Receives webhooks, stores them and delivers them, until SIGINT or SIGTERM. What is
 under way then is finished within server.shutdown_timeout; a second signal ends
 the process at once, which loses nothing that was answered 2xx.
+
+The configuration is read again when a file of it changes (*_file secrets too) and
+on SIGHUP; see ` + "`penstock reload --help`" + `.
 
 Without -c a built-in quick-start runs: ClickFunnels in, one line of JSON on the
 standard output for every event. It verifies with the secret in
@@ -47,6 +51,7 @@ The log is written to the standard error: text on a terminal, else JSON.`,
 	flags.StringVar(&f.overrides.dataDir, "data-dir", "", "where events are stored, instead of broker.data_dir")
 	flags.StringVar(&f.overrides.listen, "listen", "", "address for webhooks, instead of server.listen")
 	flags.StringVar(&f.overrides.admin, "admin", "", "address of the admin API and /metrics, instead of server.admin")
+	flags.BoolVar(&f.noWatch, "no-watch", false, "do not reload when a file changes, only on SIGHUP and when asked by reload")
 	f.log.register(flags)
 	return cmd
 }
@@ -66,7 +71,16 @@ func (p process) serve(ctx context.Context, f serveFlags) error {
 	if err := f.overrides.apply(c); err != nil {
 		return err
 	}
-	a, err := app.New(c, app.Options{Roles: f.roles, Version: readBuild().Version, Stdout: p.stdout, Logger: logger})
+	o := app.Options{Roles: f.roles, Version: readBuild().Version, Stdout: p.stdout, Logger: logger}
+	signals, stop := hangups()
+	defer stop()
+	if o.Hangups = signals; len(f.files) > 0 {
+		o.Load = func() (*config.Config, config.Mistakes) { return p.again(f) }
+		if !f.noWatch {
+			o.Paths = f.files
+		}
+	}
+	a, err := app.New(c, o)
 	if err != nil {
 		return err
 	}
@@ -82,6 +96,18 @@ func (p process) serve(ctx context.Context, f serveFlags) error {
 	}
 	logger.Info("stopped")
 	return nil
+}
+
+// again loads the files once more, with what the flags replace.
+func (p process) again(f serveFlags) (*config.Config, config.Mistakes) {
+	c, ms := app.Load(f.files, app.LoadOptions{Env: p.env, Roles: f.roles})
+	if c == nil || len(ms.Fatal()) > 0 {
+		return c, ms
+	}
+	if err := f.overrides.apply(c); err != nil {
+		ms = append(ms, config.Mistake{What: err.Error()})
+	}
+	return c, ms
 }
 
 // configuration loads the files, or makes the quick-start; ownSecret reports

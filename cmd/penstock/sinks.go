@@ -60,7 +60,11 @@ have left a queue are listed as removed.`,
 			if asJSON {
 				return writeJSON(p.stdout, l)
 			}
-			return p.printSinks(l)
+			if err := p.printSinks(l); err != nil {
+				return err
+			}
+			p.noteRefused(cmd.Context(), c)
+			return nil
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")

@@ -21,19 +21,19 @@ const snapshotTimeout = 3 * time.Second
 // buildAdmin makes the admin API, or in a process without the role console a
 // server of the metrics alone, if there is to be one.
 func (a *App) buildAdmin(catalog *clickfunnels.Catalog) error {
-	if a.config.Server.Admin == "" {
+	if a.conf().Server.Admin == "" {
 		return nil
 	}
 	o := console.Options{
-		Addr: a.config.Server.Admin, Tokens: console.Credentials(a.config.Server), Ready: a.notReady,
+		Addr: a.conf().Server.Admin, Tokens: console.Credentials(a.conf().Server), Ready: a.notReady,
 		Metrics: a.telemetry.Handler(), Logger: a.log.With("part", "console"), AuditLogger: a.log.With("part", "audit"),
 	}
 	if a.o.has(config.RoleConsole) {
 		o.Dead, o.Sinks, o.Status, o.Outstanding = a.broker, a.sinkStatus, a.status, a.bypassing
 		o.Rejected, o.Control, o.Events, o.Replays = rejectedStore{a.broker, a}, sinkControl{a.broker, a}, &history{app: a}, a.replays
 		o.Rules, o.Changes, o.Tails = ruleDiffs{a, catalog}, a.broker, &tails{app: a}
-		o.Intake = a.intake
-		if a.config.Broker.URL == "" {
+		o.Intake, o.Reload = a.intake, a.reloads
+		if a.conf().Broker.URL == "" {
 			o.Backup = ownBackup{a}
 		}
 	} else {
@@ -79,7 +79,7 @@ func (a *App) attempted(o router.Observation) {
 		a.telemetry.Attempt(o.Sink, string(class), o.Verdict.Action.String(), o.Took)
 		a.phases(&o)
 	}
-	if m := a.meters[o.Sink]; m != nil && o.Verdict.Action == delivery.Done {
+	if m := a.now().meters[o.Sink]; m != nil && o.Verdict.Action == delivery.Done {
 		m.add(time.Now())
 	}
 	if !a.o.NoRecords {
@@ -107,7 +107,7 @@ func (a *App) sinkStatus(ctx context.Context) ([]console.SinkStatus, error) {
 		return nil, err
 	}
 	out := []console.SinkStatus{}
-	for _, c := range a.config.Sinks {
+	for _, c := range a.conf().Sinks {
 		one := console.SinkStatus{
 			Name: c.Name, Kind: c.Kind, Waiting: st.Sinks[c.Name].Waiting, OldestWaiting: st.Sinks[c.Name].Oldest,
 			DeadLetters: st.Sinks[c.Name].Dead, Outstanding: int64(a.broker.Outstanding(c.Name)),
@@ -133,7 +133,7 @@ func (a *App) addWorker(s *console.SinkStatus) {
 	h := w.State()
 	s.State, s.Since, s.Failures, s.NextProbe = string(h.State), h.Since, h.Failures, h.NextProbe
 	s.LastError, s.Reason, s.Running, s.Limit = h.LastError, h.Reason, h.Running, h.Limit
-	s.Rate = a.meters[s.Name].rate(time.Now())
+	s.Rate = a.now().meter(s.Name).rate(time.Now())
 }
 
 func (a *App) status(ctx context.Context) (console.Status, error) {

@@ -9,7 +9,9 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/penstock/penstock/config"
@@ -53,6 +55,15 @@ type Options struct {
 	// NoRecords leaves out the records of attempts; to measure what they cost.
 	NoRecords bool
 
+	// Load reads the configuration again; nil: it cannot be reloaded. Mistakes
+	// that are fatal keep it out; then the Config may be nil.
+	Load func() (*config.Config, config.Mistakes)
+	// Paths are the files and folders that Load reads. They, and what they name,
+	// are watched; none: nothing is.
+	Paths []string
+	// Hangups ask for a reload; nil: nobody does.
+	Hangups <-chan os.Signal
+
 	// step is for the crash test.
 	step func(broker.Step)
 }
@@ -62,25 +73,26 @@ func (o Options) has(role string) bool { return len(o.Roles) == 0 || slices.Cont
 // App is one Penstock process. New builds it, Open takes its ports and opens
 // its store, Run runs it.
 type App struct {
-	config  *config.Config
+	generation atomic.Pointer[generation]
+
 	o       Options
+	catalog *clickfunnels.Catalog
+	deps    sinks.Deps
 	broker  *broker.Broker
 	router  *router.Router
+	routing *routing // nil without the role of a router
 	ingress *ingress.Server
 	console *console.Server
 	replays *replay.Manager
 	// telemetry is nil where nobody could read the metrics.
 	telemetry *telemetry.Telemetry
 	snapshots snapshots
-	sinks     map[string]sinks.Sink
-	// sources verify and read what comes in, by name.
-	sources map[string]*clickfunnels.Source
-	rejects *rejects
-	pauses  *pauses
-	intake  *intake
-	meters  map[string]*meter // of deliveries, by sink
-	log     *slog.Logger
-	started time.Time
+	rejects   *rejects
+	pauses    *pauses
+	reloads   *reloads
+	intake    *intake
+	log       *slog.Logger
+	started   time.Time
 }
 
 // New builds everything that c describes and opens nothing, so that it serves
@@ -89,18 +101,21 @@ func New(c *config.Config, o Options) (*App, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	a := &App{
-		config: c, o: o, log: o.Logger, sinks: map[string]sinks.Sink{},
-		sources: map[string]*clickfunnels.Source{}, meters: map[string]*meter{},
+	a := &App{o: o, log: o.Logger, catalog: clickfunnels.NewCatalog()}
+	a.deps = a.sinkDeps()
+	g, _, err := a.next(c, nil)
+	if err != nil {
+		return nil, err
 	}
+	a.generation.Store(g)
+	a.reloads = newReloads(a)
 	if c.Broker.URL == "" && len(o.Roles) > 0 && !(o.has(config.RoleIngress) && o.has(config.RoleRouter)) {
 		return nil, errors.New("with the embedded queue one process has to be ingress and router both; run all roles, or set broker.url to an external NATS")
 	}
-	catalog := clickfunnels.NewCatalog()
-	if err := a.buildTelemetry(catalog); err != nil {
+	if err := a.buildTelemetry(a.catalog); err != nil {
 		return nil, err
 	}
-	a.broker = broker.New(a.brokerOptions(catalog))
+	a.broker = broker.New(a.brokerOptions(a.catalog))
 	dir := ""
 	if c.Broker.URL == "" {
 		dir = c.Broker.DataDir
@@ -110,34 +125,26 @@ func New(c *config.Config, o Options) (*App, error) {
 	if err := a.buildRouter(); err != nil {
 		return nil, err
 	}
-	if err := a.buildIngress(catalog); err != nil {
+	if err := a.buildIngress(); err != nil {
 		return nil, err
 	}
-	a.buildReplays(catalog)
-	if err := a.buildAdmin(catalog); err != nil {
+	a.buildReplays(a.catalog)
+	if err := a.buildAdmin(a.catalog); err != nil {
 		return nil, err
 	}
 	return a, nil
 }
 
 func (a *App) brokerOptions(catalog *clickfunnels.Catalog) broker.Options {
-	c := a.config
+	c := a.conf()
 	o := broker.Options{
 		Config: c.Broker, Roles: a.o.Roles, MaxBody: int64(c.Server.MaxBody),
 		DrainTimeout: c.Server.ShutdownTimeout/2 - c.Server.ShutdownTimeout/20, // the rest is for the records of attempts
 		Logger:       a.log.With("part", "broker"), Step: a.o.step,
 	}
 	a.countStore(&o)
-	for _, s := range c.Sources {
-		if s.SubjectPrefix == "" {
-			o.Roots = catalog.Roots()
-		} else {
-			o.Prefixes = append(o.Prefixes, s.SubjectPrefix)
-		}
-	}
-	for _, s := range c.Sinks {
-		o.Sinks = append(o.Sinks, s.Name)
-	}
+	o.Roots, o.Prefixes = a.now().subjects(catalog)
+	o.Sinks = a.now().sinkNames()
 	if a.o.has(config.RoleRouter) {
 		o.JanitorEvery = janitorEvery
 	}
@@ -148,43 +155,33 @@ func (a *App) buildRouter() error {
 	if !a.o.has(config.RoleRouter) {
 		return nil
 	}
-	deps := sinks.Deps{HTTP: sinks.NewTransport(sinks.Guard{}), Stdout: a.o.Stdout, Logger: a.log.With("part", "sinks"), Version: a.o.Version}
-	for _, c := range a.config.Sinks {
-		s, err := sinks.Open(c, deps)
-		if err != nil {
-			return err
-		}
-		a.sinks[c.Name], a.meters[c.Name] = s, &meter{}
+	shared := a.conf().Broker.URL != ""
+	o := router.Options{
+		Config: a.conf(), Table: a.now().table, Sinks: a.now().sinks, Outstanding: a.broker.Outstanding,
+		Observe: a.attempted, Logger: a.log.With("part", "router"),
+	}
+	if shared {
+		o.Known = func(ctx context.Context, seq uint64) error { return a.routing.wait(ctx, seq) }
 	}
 	var err error
-	a.router, err = router.New(router.Options{
-		Config: a.config, Sinks: a.sinks, Outstanding: a.broker.Outstanding,
-		Observe: a.attempted, Logger: a.log.With("part", "router"),
-	})
-	return err
+	if a.router, err = router.New(o); err != nil {
+		return err
+	}
+	a.routing = newRouting(a.broker, a.router, shared, a.keepFor, a.log.With("part", "routes"))
+	return nil
 }
 
-func (a *App) buildIngress(catalog *clickfunnels.Catalog) error {
+func (a *App) buildIngress() error {
 	if !a.o.has(config.RoleIngress) {
 		return nil
 	}
-	var endpoints []ingress.Endpoint
-	for _, s := range a.config.Sources {
-		a.sources[s.Name] = clickfunnels.NewSource(clickfunnels.Options{
-			Name: s.Name, Secrets: reveal(s.Secrets), URLToken: s.URLToken.Reveal(),
-			SubjectPrefix: s.SubjectPrefix, ExtraRoots: a.config.Broker.ExtraRoots, Catalog: catalog,
-		})
-		endpoints = append(endpoints, ingress.Endpoint{
-			Name: s.Name, Path: s.Path, Token: s.URLToken.Reveal(), Signed: len(s.Secrets) > 0, Source: a.sources[s.Name],
-		})
-	}
-	a.rejects = newRejects(a.broker, a.sources, func() *telemetry.Telemetry { return a.telemetry }, a.log.With("part", "rejected"))
+	a.rejects = newRejects(a.broker, a.now().sources, func() *telemetry.Telemetry { return a.telemetry }, a.log.With("part", "rejected"))
 	a.intake.more = func() bool { return a.rejects.bytes.Load() > 0 }
-	server := a.config.Server
+	server := a.conf().Server
 	server.ShutdownTimeout /= 2 // the other half is for the attempts under way
 	var err error
 	a.ingress, err = ingress.New(ingress.Options{
-		Server: server, Sources: endpoints, Publisher: publisher{a}, Ready: a.notReady,
+		Server: server, Sources: a.now().endpoints(), Publisher: publisher{a}, Ready: a.notReady,
 		Observe: a.requested, Rejected: a.rejects.note, Enter: a.intake.enter, Logger: a.log.With("part", "ingress"),
 	})
 	return err
@@ -240,12 +237,17 @@ func (a *App) prepare(ctx context.Context) error {
 	if a.router == nil {
 		return nil
 	}
-	var subs []delivery.Subscription
-	for _, w := range a.router.Workers() {
-		subs = append(subs, a.router.Subscription(w))
-	}
+	err := a.routing.open(ctx, a.conf(), func(before []string) ([]string, error) {
+		return a.lateOf(ctx, a.conf().Sinks, before)
+	}, func() error {
+		var subs []delivery.Subscription
+		for _, w := range a.router.Workers() {
+			subs = append(subs, a.router.Subscription(w))
+		}
+		return a.broker.Prepare(ctx, subs)
+	})
 	// Before anything is delivered: a pause outlives the process.
-	return errors.Join(a.broker.Prepare(ctx, subs), a.pauses.refresh(ctx), a.reportRemoved(ctx))
+	return errors.Join(err, a.pauses.refresh(ctx), a.reportRemoved(ctx))
 }
 
 // Run serves until ctx is done or a part fails, then stops: first the ingress
@@ -271,12 +273,14 @@ func (a *App) Run(ctx context.Context) error {
 	}
 	if a.router != nil {
 		s.start("pauses", a.pauses.run)
+		s.start("routes", a.routing.run)
 		s.start("router", a.intake.whileOpen(func(ctx context.Context) error { return a.router.Run(ctx, a.broker) }))
 	}
 	if a.ingress != nil {
 		s.start("rejected requests", a.rejects.run)
 		s.start("ingress", a.ingress.Run)
 	}
+	s.start("reload", a.reloads.run)
 	<-ctx.Done()
 	err := s.stop()
 	return errors.Join(err, a.Close())
@@ -285,12 +289,11 @@ func (a *App) Run(ctx context.Context) error {
 // Close gives back what Open took. It may be called more than once.
 func (a *App) Close() error {
 	var errs []error
-	for _, s := range a.sinks {
+	for _, s := range a.reloads.end() {
 		if c, ok := s.(io.Closer); ok {
 			errs = append(errs, c.Close())
 		}
 	}
-	a.sinks = nil
 	if a.telemetry != nil {
 		errs = append(errs, a.telemetry.Shutdown(context.Background()))
 	}
@@ -300,8 +303,8 @@ func (a *App) Close() error {
 	return errors.Join(errs...)
 }
 
-// Config is what the process runs.
-func (a *App) Config() *config.Config { return a.config }
+// Config is what the process runs now.
+func (a *App) Config() *config.Config { return a.conf() }
 
 // Store describes the opened store.
 func (a *App) Store() broker.Info { return a.broker.Info() }

@@ -37,11 +37,7 @@ func (o StoreOptions) apply(c *config.Config) broker.Options {
 	if o.CredsFile != "" || o.NKeyFile != "" {
 		c.Broker.CredsFile, c.Broker.NKeyFile = o.CredsFile, o.NKeyFile
 	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-	a := &App{config: c, o: Options{Roles: []string{RoleBackup}}, log: o.Logger}
-	return a.brokerOptions(clickfunnels.NewCatalog())
+	return unbuilt(c, Options{Roles: []string{RoleBackup}}, o.Logger).brokerOptions(clickfunnels.NewCatalog())
 }
 
 // Save writes a backup of the store of c to w: of the external streams, or of

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstock/penstock/config"
 	"github.com/penstock/penstock/internal/broker"
 	"github.com/penstock/penstock/internal/delivery"
 )
@@ -26,6 +27,8 @@ import (
 // Variables by which the test makes itself a Penstock that can be killed.
 const (
 	childConfig = "PENSTOCK_TEST_CHILD_CONFIG"
+	// childFile is a file to be run instead, and reloaded when it changes.
+	childFile = "PENSTOCK_TEST_CHILD_FILE"
 	// childCrash is "step:n": kill yourself at the n-th time of that step.
 	childCrash = "PENSTOCK_TEST_CHILD_CRASH"
 )
@@ -58,14 +61,20 @@ func TestMain(m *testing.M) {
 func runChild(yaml string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	c, ms := Parse("child.yaml", []byte(yaml), LoadOptions{})
+	o := Options{
+		Version: "test", step: crashStep(os.Getenv(childCrash)),
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
+	}
+	load := func() (*config.Config, config.Mistakes) { return Parse("child.yaml", []byte(yaml), LoadOptions{}) }
+	if file := os.Getenv(childFile); file != "" {
+		load = func() (*config.Config, config.Mistakes) { return Load([]string{file}, LoadOptions{}) }
+		o.Load, o.Paths = load, []string{file}
+	}
+	c, ms := load()
 	if fatal := ms.Fatal(); len(fatal) > 0 {
 		return fatal
 	}
-	a, err := New(c, Options{
-		Version: "test", step: crashStep(os.Getenv(childCrash)),
-		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
-	})
+	a, err := New(c, o)
 	if err != nil {
 		return err
 	}
@@ -103,6 +112,11 @@ func startVictim(t *testing.T, yaml, crash string) *victim {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), childConfig+"="+yaml, childCrash+"="+crash)
+	return startChild(t, cmd)
+}
+
+func startChild(t *testing.T, cmd *exec.Cmd) *victim {
+	t.Helper()
 	cmd.Stderr = t.Output()
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -149,7 +149,7 @@ func (p *patient) clusterDurability(ctx context.Context) []Finding {
 	}
 	c := *p.c
 	c.Broker.CredsFile, c.Broker.NKeyFile = p.o.SystemCreds, p.o.SystemNKey
-	syncs, err := broker.ServerSyncs(ctx, (&App{config: &c, log: discard()}).brokerOptions(clickfunnels.NewCatalog()))
+	syncs, err := broker.ServerSyncs(ctx, unbuilt(&c, Options{}, nil).brokerOptions(clickfunnels.NewCatalog()))
 	if err != nil {
 		return failed("name a file with the credentials of a user of the system account", "%v", err)
 	}
@@ -170,7 +170,7 @@ func (p *patient) clusterDurability(ctx context.Context) []Finding {
 
 // checkNATS looks at an external cluster as each role does.
 func checkNATS(ctx context.Context, p *patient) []Finding {
-	a := &App{config: p.c, o: Options{Roles: p.o.Roles}, log: discard()}
+	a := unbuilt(p.c, Options{Roles: p.o.Roles}, nil)
 	x, err := broker.Examine(ctx, a.brokerOptions(clickfunnels.NewCatalog()))
 	if err != nil {
 		return failed("correct broker.url and its credentials, or start the cluster", "%v", err)

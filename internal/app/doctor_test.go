@@ -214,7 +214,7 @@ func TestDoctorAsksTheProcess(t *testing.T) {
 	if _, err := p.client().SinkPause(t.Context(), "quiet", 0); err != nil {
 		t.Fatal(err)
 	}
-	o := DoctorOptions{Config: p.config, Client: p.client(), Version: "test"}
+	o := DoctorOptions{Config: p.conf(), Client: p.client(), Version: "test"}
 	var found []Finding
 	eventually(t, "a held sink and a dead letter", func() bool {
 		found = Examine(t.Context(), o)

@@ -41,7 +41,7 @@ func (h *history) table() (*router.Table, error) {
 	if h.app.router != nil {
 		return h.app.router.Table(), nil
 	}
-	return router.Compile(h.app.config)
+	return h.app.now().table, nil
 }
 
 // List implements console.Events.
@@ -129,7 +129,7 @@ func worst(deliveries []console.Delivery) string {
 // prefixes are the subject prefixes of the sources.
 func (h *history) prefixes() []string {
 	var out []string
-	for _, s := range h.app.config.Sources {
+	for _, s := range h.app.conf().Sources {
 		if s.SubjectPrefix != "" {
 			out = append(out, s.SubjectPrefix)
 		}

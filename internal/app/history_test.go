@@ -81,7 +81,7 @@ func TestAnEventsStory(t *testing.T) {
 	if gap := d.Until.Sub(d.Attempts[2].Next).Abs(); gap > 50*time.Millisecond {
 		t.Errorf("the schedule says %s, the record %s", d.Until, d.Attempts[2].Next)
 	}
-	if found := filesWith(t, p.config.Broker.DataDir, token); len(found) > 0 {
+	if found := filesWith(t, p.Config().Broker.DataDir, token); len(found) > 0 {
 		t.Errorf("the token is in %v", found)
 	}
 }
@@ -225,7 +225,7 @@ func TestAnErasedEventIsGone(t *testing.T) {
 	if err != nil || len(found) != 1 || found[0].Seq != one.Seq {
 		t.Fatalf("search by subject_id = %+v, %v; want event %d", found, err, one.Seq)
 	}
-	if len(filesWith(t, p.config.Broker.DataDir, private)) == 0 {
+	if len(filesWith(t, p.Config().Broker.DataDir, private)) == 0 {
 		t.Fatal("the body is in no file before it is erased")
 	}
 	r, err := c.EventErase(t.Context(), one.Seq)
@@ -251,7 +251,7 @@ func TestAnErasedEventIsGone(t *testing.T) {
 		t.Errorf("%d retries outstanding, want one", n)
 	}
 	p.stop()
-	if found := filesWith(t, p.config.Broker.DataDir, private); len(found) > 0 {
+	if found := filesWith(t, p.Config().Broker.DataDir, private); len(found) > 0 {
 		t.Errorf("the erased body is still in %v", found)
 	}
 }

@@ -23,22 +23,28 @@ const snapshotLasts = 2 * time.Second
 // they are read at server.admin, and pushed where the environment says so.
 func (a *App) buildTelemetry(catalog *clickfunnels.Catalog) error {
 	o := telemetry.Options{
-		Version: a.o.Version, KnownSubjects: knownSubjects(a.config, catalog), Durability: string(a.config.Broker.Durability),
+		Version: a.o.Version, KnownSubjects: knownSubjects(a.conf(), catalog), Durability: string(a.conf().Broker.Durability),
 		Snapshot: a.snapshot, Logger: a.log.With("part", "telemetry"),
 	}
-	if a.o.has(config.RoleIngress) {
-		for _, s := range a.config.Sources {
-			o.Sources = append(o.Sources, s.Name)
-		}
-	}
-	if a.o.has(config.RoleRouter) {
-		for _, s := range a.config.Sinks {
-			o.Sinks = append(o.Sinks, s.Name)
-		}
-	}
+	o.Sources, o.Sinks = a.measured(a.conf())
 	var err error
 	a.telemetry, err = telemetry.New(o)
 	return err
+}
+
+// measured are the sources and sinks of c that this process serves.
+func (a *App) measured(c *config.Config) (sources, sinks []string) {
+	if a.o.has(config.RoleIngress) {
+		for _, s := range c.Sources {
+			sources = append(sources, s.Name)
+		}
+	}
+	if a.o.has(config.RoleRouter) {
+		for _, s := range c.Sinks {
+			sinks = append(sinks, s.Name)
+		}
+	}
+	return sources, sinks
 }
 
 // countStore has the metrics told of what the store does.
@@ -128,7 +134,7 @@ func (a *App) survey() telemetry.Snapshot {
 
 func (a *App) sourceSnapshots() []telemetry.SourceSnapshot {
 	var out []telemetry.SourceSnapshot
-	for name, s := range a.sources {
+	for name, s := range a.now().sources {
 		one := telemetry.SourceSnapshot{Name: name}
 		if skew, ok := s.Skew(); ok {
 			one.Skew = &skew
@@ -143,7 +149,7 @@ func (a *App) storeSnapshot(ctx context.Context, now time.Time) (*telemetry.Stor
 	if err != nil {
 		return nil, err
 	}
-	s := &telemetry.StoreSnapshot{Retention: a.config.Broker.Retention}
+	s := &telemetry.StoreSnapshot{Retention: a.conf().Broker.Retention}
 	for _, st := range streams {
 		s.Streams = append(s.Streams, telemetry.StreamSnapshot{Name: st.Name, Messages: st.Messages, Bytes: st.Bytes, Limit: st.Limit})
 		if st.Name == "dead" {
@@ -167,7 +173,7 @@ func (a *App) queueSnapshot(st broker.SinkStats, now time.Time) *telemetry.Queue
 	waiting := age(st.Oldest, now)
 	return &telemetry.QueueSnapshot{
 		Waiting: st.Waiting, Dead: st.Dead,
-		Oldest: max(waiting, age(st.OldestRetry, now)), Left: max(a.config.Broker.Retention-waiting, 0),
+		Oldest: max(waiting, age(st.OldestRetry, now)), Left: max(a.conf().Broker.Retention-waiting, 0),
 	}
 }
 

@@ -327,7 +327,7 @@ func BenchmarkSurvey(b *testing.B) {
 	defer a.Close()
 	for i := range 100 {
 		body := body(fmt.Sprint(i), "order.created")
-		if _, err := a.broker.Publish(b.Context(), a.sources["clickfunnels"].Decode(nil, body, time.Now())); err != nil {
+		if _, err := a.broker.Publish(b.Context(), a.now().sources["clickfunnels"].Decode(nil, body, time.Now())); err != nil {
 			b.Fatal(err)
 		}
 	}

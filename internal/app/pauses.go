@@ -95,7 +95,7 @@ func (s sinkControl) ResumeSink(ctx context.Context, sink string) error {
 }
 
 func (s sinkControl) known(sink string) error {
-	if slices.ContainsFunc(s.app.config.Sinks, func(c config.Sink) bool { return c.Name == sink }) {
+	if slices.ContainsFunc(s.app.conf().Sinks, func(c config.Sink) bool { return c.Name == sink }) {
 		return nil
 	}
 	return fmt.Errorf("%w: %s", delivery.ErrNoSink, sink)
@@ -112,4 +112,19 @@ func (a *App) reportRemoved(ctx context.Context) error {
 			"sink", r.Name, "waiting", r.Waiting, "retries", r.Retries)
 	}
 	return nil
+}
+
+// of names those of the sinks that are paused on record.
+func (p *pauses) of(ctx context.Context, configured []config.Sink) ([]string, error) {
+	read, err := p.broker.Pauses(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, s := range configured {
+		if pause, ok := read[s.Name]; ok && pause.Lasts(time.Now()) {
+			out = append(out, s.Name)
+		}
+	}
+	return out, nil
 }

@@ -5,11 +5,13 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 
 	"github.com/penstock/penstock/config"
 	"github.com/penstock/penstock/internal/broker"
 	"github.com/penstock/penstock/internal/clickfunnels"
 	"github.com/penstock/penstock/internal/delivery"
+	"github.com/penstock/penstock/internal/event"
 	"github.com/penstock/penstock/router"
 	"github.com/penstock/penstock/sinks"
 )
@@ -44,39 +46,61 @@ func Provision(ctx context.Context, c *config.Config, o ProvisionOptions) (chang
 	if o.CredsFile != "" || o.NKeyFile != "" {
 		c.Broker.CredsFile, c.Broker.NKeyFile = o.CredsFile, o.NKeyFile
 	}
-	table, err := router.Compile(c)
+	rt, err := router.New(router.Options{Config: c, Sinks: unopened(c)})
 	if err != nil {
 		return nil, err
 	}
-	a := &App{config: c, o: Options{Roles: []string{cmp.Or(o.Role, RoleProvisioner)}}, log: o.Logger}
-	if a.log == nil {
-		a.log = slog.New(slog.DiscardHandler)
-	}
+	a := unbuilt(c, Options{Roles: []string{cmp.Or(o.Role, RoleProvisioner)}}, o.Logger)
 	b := broker.New(a.brokerOptions(clickfunnels.NewCatalog()))
 	defer func() { err = errors.Join(err, b.Close()) }()
 	if err := b.Open(ctx); err != nil {
 		return nil, err
 	}
-	var subs []delivery.Subscription
-	for _, s := range c.Sinks {
-		subs = append(subs, delivery.Subscription{
-			Sink: s.Name, Filters: table.Filters(s.Name), Start: delivery.Start(s.Start), Batch: sinks.BatchingOf(s).MaxEvents,
-		})
-	}
-	err = b.Prepare(ctx, subs)
+	a.broker = b
+	err = newRouting(b, rt, true, func([]string) {}, a.log).open(ctx, c, func(before []string) ([]string, error) {
+		return a.lateOf(ctx, c.Sinks, before)
+	}, func() error {
+		var subs []delivery.Subscription
+		for _, w := range rt.Workers() {
+			subs = append(subs, rt.Subscription(w))
+		}
+		return b.Prepare(ctx, subs)
+	})
 	return b.Changes(), err
 }
 
 // WriteNATSUsers writes the users of c's NATS server, with a key for each role,
 // into a folder, and returns the names of the keys it made; others stay.
 func WriteNATSUsers(c *config.Config, dir string) (made []string, err error) {
-	a := &App{config: c, log: slog.New(slog.DiscardHandler)}
-	return a.brokerOptions(clickfunnels.NewCatalog()).WriteUsers(dir)
+	return unbuilt(c, Options{}, nil).brokerOptions(clickfunnels.NewCatalog()).WriteUsers(dir)
+}
+
+// unopened stand for the sinks of a configuration where nothing is delivered.
+func unopened(c *config.Config) map[string]sinks.Sink {
+	out := map[string]sinks.Sink{}
+	for _, s := range c.Sinks {
+		out[s.Name] = unopenedSink{sinks.BatchingOf(s)}
+	}
+	return out
+}
+
+type unopenedSink struct{ batching sinks.Batching }
+
+var errUnopened = errors.New("nothing is delivered here")
+
+// Batching implements sinks.BatchSink.
+func (s unopenedSink) Batching() sinks.Batching { return s.batching }
+
+// Deliver implements sinks.Sink.
+func (unopenedSink) Deliver(context.Context, event.Event) error { return errUnopened }
+
+// DeliverBatch implements sinks.BatchSink.
+func (unopenedSink) DeliverBatch(_ context.Context, events []event.Event) []error {
+	return slices.Repeat([]error{errUnopened}, len(events))
 }
 
 // NATSRights are what the NATS user of a role may do under c; see
 // broker.PermissionRoles.
 func NATSRights(c *config.Config, role string) (broker.Rights, error) {
-	a := &App{config: c, log: slog.New(slog.DiscardHandler)}
-	return a.brokerOptions(clickfunnels.NewCatalog()).RoleRights(role)
+	return unbuilt(c, Options{}, nil).brokerOptions(clickfunnels.NewCatalog()).RoleRights(role)
 }

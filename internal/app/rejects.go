@@ -54,7 +54,7 @@ type rejects struct {
 	keep      func(context.Context, event.Rejected) (bool, error)
 	telemetry func() *telemetry.Telemetry
 	log       *slog.Logger
-	sources   map[string]*rejectSource
+	sources   atomic.Pointer[map[string]*rejectSource]
 	queue     chan rejection
 	bytes     atomic.Int64 // in the queue
 }
@@ -77,20 +77,32 @@ type rejectSource struct {
 }
 
 func newRejects(b *broker.Broker, sources map[string]*clickfunnels.Source, t func() *telemetry.Telemetry, log *slog.Logger) *rejects {
-	r := &rejects{keep: b.KeepRejected, telemetry: t, log: log, sources: map[string]*rejectSource{}, queue: make(chan rejection, rejectsQueued)}
+	r := &rejects{keep: b.KeepRejected, telemetry: t, log: log, queue: make(chan rejection, rejectsQueued)}
+	r.sources.Store(&map[string]*rejectSource{})
+	r.use(sources)
+	return r
+}
+
+// use keeps the refused requests of other sources from now on. One of a known
+// name goes on where it was with its bounds.
+func (r *rejects) use(sources map[string]*clickfunnels.Source) {
+	before, next := *r.sources.Load(), map[string]*rejectSource{}
 	for name, s := range sources {
-		r.sources[name] = &rejectSource{
+		next[name] = &rejectSource{
 			Source: s, second: rate.NewLimiter(rejectsPerSecond, rejectsPerSecond),
 			ring: rate.NewLimiter(rate.Every(broker.RejectedAge/rejectsMost), rejectsMost),
 		}
+		if b := before[name]; b != nil {
+			next[name].second, next[name].ring = b.second, b.ring
+		}
 	}
-	return r
+	r.sources.Store(&next)
 }
 
 // note is ingress.Options.Rejected. It does not block, and copies only what
 // will be kept.
 func (r *rejects) note(x ingress.Rejection) {
-	s := r.sources[x.Source]
+	s := (*r.sources.Load())[x.Source]
 	if s == nil || !clickfunnels.WellFormed(x.Header) {
 		r.count(x.Source, clickfunnels.CauseOf(x.Err), "")
 		return
@@ -217,7 +229,7 @@ func (s rejectedStore) AcceptRejected(ctx context.Context, seq uint64, ignoreAge
 	if err != nil {
 		return event.Acceptance{}, err
 	}
-	source := s.app.sources[r.Source]
+	source := s.app.now().sources[r.Source]
 	if source == nil {
 		return event.Acceptance{}, fmt.Errorf("this process has no source %q to verify with: it has no role ingress, or the source is not configured any more", r.Source)
 	}

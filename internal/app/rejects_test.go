@@ -227,8 +227,8 @@ func TestKeepingDoesNotBlock(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- r.run(ctx) }()
-	r.sources["cf"].second.SetLimit(1e9)
-	r.sources["cf"].second.SetBurst(1e9)
+	(*r.sources.Load())["cf"].second.SetLimit(1e9)
+	(*r.sources.Load())["cf"].second.SetBurst(1e9)
 	b := bytes.Repeat([]byte("x"), 1<<20)
 	h := clickfunnels.Sign(testSecret, time.Now(), b)
 	note := func() {

@@ -53,7 +53,7 @@ type keptEvents struct {
 
 // Survey implements replay.Source.
 func (k keptEvents) Survey(ctx context.Context, s *delivery.Selection) (delivery.Survey, error) {
-	if !slices.ContainsFunc(k.a.config.Sinks, func(c config.Sink) bool { return c.Name == s.Sink }) {
+	if !slices.ContainsFunc(k.a.conf().Sinks, func(c config.Sink) bool { return c.Name == s.Sink }) {
 		return delivery.Survey{}, fmt.Errorf("%w %q", replay.ErrNoSink, s.Sink)
 	}
 	for i, text := range s.Match {
@@ -104,7 +104,7 @@ func (k keptEvents) subject(text string) string {
 // prefixes are those of the sources, the longest first.
 func (k keptEvents) prefixes() []string {
 	var out []string
-	for _, s := range k.a.config.Sources {
+	for _, s := range k.a.conf().Sources {
 		if s.SubjectPrefix != "" {
 			out = append(out, s.SubjectPrefix)
 		}

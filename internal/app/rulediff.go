@@ -59,7 +59,7 @@ func (r ruleDiffs) Diff(ctx context.Context, q console.DiffQuery, progress func(
 	defer sweep.Close(ctx)
 	job := &ruleDiff{
 		comparison: router.NewComparison(now, then, q.Examples), sweep: sweep, wanted: wanted, source: q.Source,
-		crowded: r.app.delivering, progress: progress, kinds: [2]map[string]string{sinkKindsOf(r.app.config), sinkKindsOf(c)},
+		crowded: r.app.delivering, progress: progress, kinds: [2]map[string]string{sinkKindsOf(r.app.conf()), sinkKindsOf(c)},
 		allRead: make(chan struct{}), log: r.app.log.With("part", "rules"),
 	}
 	return job.run(ctx)
@@ -101,7 +101,7 @@ func (r ruleDiffs) query(c *config.Config, q console.DiffQuery) (broker.SweepQue
 // knownSource refuses a source of which there can be no events.
 func (r ruleDiffs) knownSource(c *config.Config, source string) error {
 	var known []string
-	for _, s := range slices.Concat(r.app.config.Sources, c.Sources) {
+	for _, s := range slices.Concat(r.app.conf().Sources, c.Sources) {
 		if !slices.Contains(known, s.Name) {
 			known = append(known, s.Name)
 		}

@@ -162,7 +162,7 @@ func TestRuleDiffYields(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	now, err := router.Compile(a.config)
+	now, err := router.Compile(a.conf())
 	if err != nil {
 		t.Fatal(err)
 	}

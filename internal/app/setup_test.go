@@ -216,12 +216,12 @@ func checkRefusals(t *testing.T, c *natsCluster) {
 	} {
 		nc := c.as(role)
 		for _, subject := range tc.may {
-			if err := refusal(nc, subject); err != nil {
+			if err := deniedBy(nc, subject); err != nil {
 				t.Errorf("role %s is refused what it needs: %v", role, err)
 			}
 		}
 		for _, subject := range append(tc.mayNot, everybody...) {
-			if err := refusal(nc, subject); err == nil {
+			if err := deniedBy(nc, subject); err == nil {
 				t.Errorf("role %s may publish to %s", role, subject)
 			}
 		}
@@ -232,8 +232,8 @@ func checkRefusals(t *testing.T, c *natsCluster) {
 	}
 }
 
-// refusal is the server's refusal of a message that does nothing where it is let through.
-func refusal(nc *nats.Conn, subject string) error {
+// deniedBy is the server's refusal of a message that does nothing where it is let through.
+func deniedBy(nc *nats.Conn, subject string) error {
 	before := nc.LastError()
 	m := &nats.Msg{Subject: subject, Header: nats.Header{"Nats-Expected-Stream": {"NOBODY"}}, Data: []byte(`{"nothing`)}
 	if err := nc.PublishMsg(m); err != nil {

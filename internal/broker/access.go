@@ -228,10 +228,10 @@ func (s session) refusesInbox(ctx context.Context) (string, error) {
 
 // checkTaken fails unless our stream takes events. It is how a process that
 // may do nothing but publish knows.
-func (b *Broker) checkTaken(ctx context.Context, s session) error {
+func (b *Broker) checkTaken(ctx context.Context, s session, subject string) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	m, err := s.nc.RequestMsgWithContext(ctx, probeMsg(concrete("unknown.>")))
+	m, err := s.nc.RequestMsgWithContext(ctx, probeMsg(concrete(subject)))
 	if err != nil {
 		return fmt.Errorf("ask stream %s whether it takes events (if it does not exist: %w): %w", EventsStream, errNotProvisioned, err)
 	}

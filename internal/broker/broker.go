@@ -116,6 +116,11 @@ type Broker struct {
 	lanes   map[string]*retryLedger
 	retries jetstream.Stream
 
+	prepareMu sync.Mutex // held while queues are made or edited
+	changeMu  sync.Mutex
+	names     []string                         // of the configured sinks
+	wanted    map[string]delivery.Subscription // as last prepared; guarded by prepareMu
+
 	closeOnce sync.Once
 	closeErr  error
 }
@@ -124,7 +129,10 @@ type Broker struct {
 func New(o Options) *Broker {
 	o.internalPassword = randomPassword()
 	o.ackWait = cmp.Or(o.ackWait, ackWait)
-	return &Broker{o: o, lanes: map[string]*retryLedger{}, recorder: newRecorder(o.Logger)}
+	return &Broker{
+		o: o, lanes: map[string]*retryLedger{}, recorder: newRecorder(o.Logger),
+		names: o.Sinks, wanted: map[string]delivery.Subscription{},
+	}
 }
 
 // Open starts the embedded server, if there is to be one, connects, and makes
@@ -214,7 +222,7 @@ func syncOnce(dir string) error {
 // after it can miss one. It comes before the first event is taken in.
 func (b *Broker) Prepare(ctx context.Context, subs []delivery.Subscription) error {
 	for _, s := range subs {
-		if _, err := b.ensureConsumers(ctx, s); err != nil {
+		if err := b.prepare(ctx, s); err != nil {
 			return err
 		}
 	}

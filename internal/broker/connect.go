@@ -135,7 +135,7 @@ func (b *Broker) openExternal(ctx context.Context) error {
 		if b.admin.nc != nil {
 			err = b.provision(patient)
 		} else {
-			err = b.checkTaken(patient, b.ingress)
+			err = b.checkTaken(patient, b.ingress, "unknown.>")
 		}
 		if patient.Err() == nil || last == nil {
 			last = err // and not that the patience has ended

@@ -31,13 +31,28 @@ func (b *Broker) Consume(ctx context.Context, s delivery.Subscription, h deliver
 		log:     b.o.Logger.With("sink", s.Sink),
 		touched: map[*item]struct{}{},
 	}
-	if err := c.setUp(ctx); err != nil {
-		if ctx.Err() != nil {
+	fetching, stop := context.WithCancel(ctx)
+	defer stop()
+	if s.Closing != nil {
+		ended := make(chan struct{})
+		var closing sync.WaitGroup
+		defer closing.Wait()
+		defer close(ended)
+		closing.Go(func() {
+			select {
+			case <-s.Closing:
+				stop()
+			case <-ended:
+			}
+		})
+	}
+	if err := c.setUp(fetching); err != nil {
+		if fetching.Err() != nil {
 			return nil
 		}
 		return err
 	}
-	return c.run(ctx)
+	return c.run(ctx, fetching)
 }
 
 // consumption is the reading of one sink's two lanes. Its fetchers pull up to
@@ -70,7 +85,7 @@ type item struct {
 
 func (c *consumption) setUp(ctx context.Context) error {
 	return retrying(ctx, c.log, "set up queue", untilProvisioned, func() error {
-		l, err := c.b.ensureConsumers(ctx, c.sub)
+		l, err := c.b.ensureNewest(ctx, c.sub)
 		if err != nil {
 			return err
 		}
@@ -90,9 +105,10 @@ func (c *consumption) setUp(ctx context.Context) error {
 }
 
 // run starts fetchers and workers and waits for them. The attempts under way
-// when ctx ends may finish within the drain timeout.
-func (c *consumption) run(ctx context.Context) error {
-	attempts, cancel := drainContext(ctx, c.b.o.DrainTimeout)
+// when fetching ends may finish; when it ended because process has, within the
+// drain timeout.
+func (c *consumption) run(process, ctx context.Context) error {
+	attempts, cancel := drainContext(process, c.b.o.DrainTimeout)
 	defer cancel()
 	n := windowSize(c.sub)
 	c.main, c.retry = make(chan *item, n), make(chan *item, n)
@@ -233,7 +249,7 @@ func (c *consumption) recover(ctx context.Context, lane delivery.Lane, err error
 
 func (c *consumption) remake(ctx context.Context) error {
 	return retrying(ctx, c.log, "make queue again", untilProvisioned, func() error {
-		l, err := c.b.ensureConsumers(ctx, c.sub)
+		l, err := c.b.ensureNewest(ctx, c.sub)
 		if err != nil {
 			return err
 		}

@@ -61,16 +61,12 @@ func (b *Broker) ensureMain(ctx context.Context, s delivery.Subscription) (jetst
 	cfg := jetstream.ConsumerConfig{
 		Durable: sinkConsumerPrefix + s.Sink, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, MaxAckPending: ackPending(s),
 	}
-	switch len(s.Filters) {
-	case 0:
-		cfg.FilterSubject = nothing
-	case 1:
-		cfg.FilterSubject = s.Filters[0]
-	default:
-		cfg.FilterSubjects = s.Filters
-	}
+	cfg.FilterSubject, cfg.FilterSubjects = setFilters(s.Filters)
 	c, err := b.admin.js.Consumer(ctx, EventsStream, cfg.Durable)
 	if err == nil {
+		if have := filtersOf(c.CachedInfo().Config); s.Wider && !slices.Equal(have, []string{nothing}) {
+			cfg.FilterSubject, cfg.FilterSubjects = setFilters(widened(have, s.Filters))
+		}
 		if err := b.correctRecord(ctx, s.Sink, c.CachedInfo().Config.OptStartSeq); err != nil {
 			return nil, err
 		}
@@ -92,6 +88,32 @@ func (b *Broker) ensureMain(ctx context.Context, s delivery.Subscription) (jetst
 	}
 	cfg.OptStartSeq = start
 	return b.ensureConsumer(ctx, EventsStream, cfg)
+}
+
+// setFilters returns filters in the form in which a consumer has them.
+func setFilters(filters []string) (one string, several []string) {
+	switch len(filters) {
+	case 0:
+		return nothing, nil
+	case 1:
+		return filters[0], nil
+	}
+	return "", filters
+}
+
+// maxFilters bounds the filters of one consumer.
+const maxFilters = 16
+
+// widened returns filters that let through what either do.
+func widened(a, b []string) []string {
+	all := slices.Compact(slices.Sorted(slices.Values(slices.Concat(a, b))))
+	out := slices.DeleteFunc(slices.Clone(all), func(f string) bool {
+		return slices.ContainsFunc(all, func(g string) bool { return g != f && contains(g, f) })
+	})
+	if len(out) > maxFilters {
+		return []string{">"}
+	}
+	return out
 }
 
 // coverMetadata is the metadata of an existing consumer under other filters:
@@ -250,11 +272,11 @@ func (b *Broker) recordFirstSinks(ctx context.Context) error {
 	b.startMu.Lock()
 	defer b.startMu.Unlock()
 	b.firstSinks = map[string]bool{}
-	if anySinkRecorded(info) || len(b.o.Sinks) == 0 {
+	if anySinkRecorded(info) || len(b.sinks()) == 0 {
 		return nil
 	}
 	starts := map[string]uint64{}
-	for _, sink := range b.o.Sinks {
+	for _, sink := range b.sinks() {
 		b.firstSinks[sink], starts[sink] = true, 1
 	}
 	return b.record(ctx, starts)

@@ -254,7 +254,7 @@ func (b *Broker) Positions(ctx context.Context) (map[string]Position, error) {
 	}
 	info := s.CachedInfo()
 	out := map[string]Position{}
-	for _, sink := range b.o.Sinks {
+	for _, sink := range b.sinks() {
 		p := Position{Start: recordedStart(info, sink)}
 		c, err := b.admin.js.Consumer(ctx, EventsStream, sinkConsumerPrefix+sink)
 		switch {

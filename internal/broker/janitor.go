@@ -112,7 +112,7 @@ func (b *Broker) expired(ctx context.Context, info *jetstream.StreamInfo, now ti
 	if err != nil {
 		return 0, err
 	}
-	for _, sink := range b.o.Sinks {
+	for _, sink := range b.sinks() {
 		f, err := b.sinkFloor(ctx, sink, info)
 		if err != nil {
 			return 0, err
@@ -181,7 +181,7 @@ func (b *Broker) seqAt(ctx context.Context, info *jetstream.StreamInfo, t time.T
 // floor is the sequence up to which every configured sink has settled.
 func (b *Broker) floor(ctx context.Context, info *jetstream.StreamInfo) (uint64, error) {
 	floor := info.State.LastSeq
-	for _, sink := range b.o.Sinks {
+	for _, sink := range b.sinks() {
 		f, err := b.sinkFloor(ctx, sink, info)
 		if err != nil {
 			return 0, err

@@ -43,7 +43,7 @@ func (b *Broker) RemovedSinks(ctx context.Context) ([]delivery.RemovedSink, erro
 	}
 	var out []delivery.RemovedSink
 	for name, s := range found {
-		if slices.Contains(b.o.Sinks, name) {
+		if slices.Contains(b.sinks(), name) {
 			continue
 		}
 		if s.Retries, err = b.retriesOf(ctx, name); err != nil {
@@ -106,7 +106,7 @@ func countSubjects(ctx context.Context, s jetstream.Stream, sink string) (n int6
 // delivery.ErrNoSink for one that left nothing. What a crash leaves half done,
 // the next call ends.
 func (b *Broker) PruneSink(ctx context.Context, sink string) (delivery.RemovedSink, error) {
-	if slices.Contains(b.o.Sinks, sink) {
+	if slices.Contains(b.sinks(), sink) {
 		return delivery.RemovedSink{}, fmt.Errorf("%w: %s", delivery.ErrSinkInUse, sink)
 	}
 	removed, err := b.RemovedSinks(ctx)
@@ -132,7 +132,7 @@ func (b *Broker) PruneSink(ctx context.Context, sink string) (delivery.RemovedSi
 		}
 	}
 	// The record goes last: by it a half-done prune is found again.
-	if err := b.setMetadata(ctx, map[string]string{pausedKeyPrefix + sink: "", startKeyPrefix + sink: ""}); err != nil {
+	if err := b.setMetadata(ctx, map[string]string{pausedKeyPrefix + sink: "", pastKeyPrefix + sink: "", startKeyPrefix + sink: ""}); err != nil {
 		return delivery.RemovedSink{}, fmt.Errorf("delete record of sink %s: %w", sink, err)
 	}
 	b.lanesMu.Lock()

@@ -52,7 +52,7 @@ func (b *Broker) Stats(ctx context.Context) (Stats, error) {
 		Bytes: int64(info.State.Bytes), Limit: info.Config.MaxBytes,
 		Foreign: b.foreign.Load(), Sinks: map[string]SinkStats{},
 	}
-	for _, sink := range b.o.Sinks {
+	for _, sink := range b.sinks() {
 		c, err := b.admin.js.Consumer(ctx, EventsStream, sinkConsumerPrefix+sink)
 		if errors.Is(err, jetstream.ErrConsumerNotFound) {
 			s.Sinks[sink] = SinkStats{}

@@ -200,6 +200,11 @@ func (c *Client) bulk(ctx context.Context, path string, r BulkRequest) (BulkResu
 
 // call makes one request and reads its answer into out.
 func (c *Client) call(ctx context.Context, method, path string, in, out any) error {
+	return c.callAccepting(ctx, method, path, in, out, http.StatusOK)
+}
+
+// callAccepting is call where another status than 200 may bring the answer too.
+func (c *Client) callAccepting(ctx context.Context, method, path string, in, out any, other int) error {
 	req, err := c.request(ctx, method, path, in)
 	if err != nil {
 		return err
@@ -213,7 +218,7 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) err
 	if err != nil {
 		return fmt.Errorf("read the answer of %s: %w", c.base, err)
 	}
-	if resp.StatusCode != http.StatusOK {
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != other {
 		return c.refused(resp, body)
 	}
 	if err := json.Unmarshal(body, out); err != nil {

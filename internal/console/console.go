@@ -80,6 +80,8 @@ type Options struct {
 	// nothing under /api/v1/backup and /api/v1/intake.
 	Backup Backup
 	Intake Intake
+	// Reload reads the configuration again; nil: there is no /api/v1/reload.
+	Reload Reloader
 	// Outstanding returns how many redriven deliveries wait in the sink's retry lane,
 	// cheaply. Nil: retrying many dead letters is not held back by it.
 	Outstanding func(sink string) int

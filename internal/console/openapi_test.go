@@ -33,7 +33,7 @@ func whole(t *testing.T) *Server {
 	t.Helper()
 	s, err := New(Options{
 		Addr: "127.0.0.1:0", Dead: newLetters(0), Events: &events{}, Rejected: &ring{}, Control: &control{}, Replays: &jobs{},
-		Changes: &trail{}, Tails: &feed{}, Rules: comparing(nil), Backup: &fakeMoving{}, Intake: &fakeMoving{}, Metrics: http.NotFoundHandler(),
+		Changes: &trail{}, Tails: &feed{}, Rules: comparing(nil), Backup: &fakeMoving{}, Intake: &fakeMoving{}, Reload: &fakeReloader{}, Metrics: http.NotFoundHandler(),
 		Sinks:  func(context.Context) ([]SinkStatus, error) { return nil, nil },
 		Status: func(context.Context) (Status, error) { return Status{}, nil },
 	})

@@ -22,6 +22,7 @@ type refusal struct {
 	status     int
 	what, hint string
 	cause      error // for our log only
+	body       any   // what is answered instead of a Problem, if anything
 }
 
 func (r *refusal) Error() string { return r.what }
@@ -169,7 +170,7 @@ func asRefusal(err error) *refusal {
 	case errors.Is(err, delivery.ErrNoSink):
 		return refuse(http.StatusNotFound, oneLine(err.Error()), "list what there is with penstock sinks ls")
 	case errors.Is(err, delivery.ErrSinkInUse):
-		return refuse(http.StatusConflict, oneLine(err.Error()), "remove it from the configuration and restart first")
+		return refuse(http.StatusConflict, oneLine(err.Error()), "remove it from the configuration first, and let that be reloaded")
 	case errors.Is(err, delivery.ErrNoEvent):
 		return noEvent(err)
 	case errors.As(err, &rules):
@@ -212,6 +213,10 @@ func (s *Server) answer(c echo.Context, no *refusal) {
 	}
 	if no.status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
+	if no.body != nil {
+		writeJSON(w, no.status, no.body)
+		return
 	}
 	writeJSON(w, no.status, Problem{Error: no.what, Hint: no.hint})
 }

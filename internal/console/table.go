@@ -93,6 +93,9 @@ func (s *Server) routes() []route {
 	if s.o.Intake != nil {
 		all = append(all, s.intakeRoutes()...)
 	}
+	if s.o.Reload != nil {
+		all = append(all, s.reloadRoutes()...)
+	}
 	if s.o.Rules != nil {
 		all = append(all, route{method: http.MethodPost, path: "/rules/diff", summary: "What other rules would have made of stored events, as lines of JSON; nothing is sent and nothing changes",
 			in: DiffRequest{}, stream: DiffLine{}, streams: linesType, raw: s.diffRules})

@@ -13,6 +13,9 @@ type Subscription struct {
 	// route names the sink: nothing is read from the main lane (never
 	// "everything"), and the retry lane is still served, for replays.
 	Filters []string
+	// Wider: the queue may hold what the sink wanted when it was configured
+	// before, so that what its filters let through now stays let through.
+	Wider bool
 	// Concurrency is the number of attempts at one time, at least 1.
 	Concurrency int
 	// Batch is the most events of an attempt, when the handler gathers them and
@@ -23,6 +26,10 @@ type Subscription struct {
 	BatchBytes int64
 	// Start says where a sink begins that has no position yet.
 	Start Start
+	// Closing is closed when the queue is to hand out no more. Attempts under
+	// way then end as they will, and what was not attempted is given back. Nil:
+	// never before the queue itself is stopped.
+	Closing <-chan struct{}
 }
 
 // Start is where a new sink begins in the stream. The zero Start is "now".

@@ -81,5 +81,6 @@ func (t *Telemetry) instruments(o Options) error {
 	t.phases.init(maxSinks, other, newPhaseSeries)
 	m.observe(t, o.Version)
 	t.Configured(o.Sources, o.Sinks)
+	m.observeReloads(&t.reloads)
 	return errors.Join(m.errs...)
 }

@@ -219,6 +219,15 @@ var (
 		"Always 1; the labels say what is running.", "Whether every instance runs the same."}
 )
 
+// The metrics of reloads.
+var (
+	reloadGood = Metric{"penstock_config_last_reload_successful", Gauge, "", nil,
+		"1 while what the configuration files said when they were last read is in force, 0 while it was refused.",
+		"`penstock reload --dry-run` says what is wrong with them."}
+	reloadAt = Metric{"penstock_config_last_reload_success_timestamp_seconds", Gauge, "seconds since 1970", nil,
+		"When the configuration in force was loaded.", "Whether every instance has the latest."}
+)
+
 // Metrics returns every metric of Penstock's own, in the order of the
 // reference. Those of the Go runtime and the process come on top.
 func Metrics() []Metric {
@@ -230,5 +239,6 @@ func Metrics() []Metric {
 		sinkBypassing, sinkRunning, sinkDead,
 		storeReachable, streamMessages, streamBytes, streamLimit, deadOldest, retentionSeconds, purgedTotal,
 		foreignTotal, recordsDroppedTotal, buildInfo,
+		reloadGood, reloadAt,
 	}
 }

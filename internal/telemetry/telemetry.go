@@ -70,6 +70,7 @@ type Telemetry struct {
 	// lastEvents are, by source, when its last event was stored, in Unix
 	// milliseconds. The map does not change; Configured makes another.
 	lastEvents atomic.Pointer[map[string]*atomic.Int64]
+	reloads    reloads
 }
 
 // New makes every metric. It starts nothing.
