@@ -330,3 +330,36 @@ func TestManyReloadsAtOnce(t *testing.T) {
 	}
 	ends.Wait()
 }
+
+// TestAReloadRotatesTokens: who may call the admin API changes without a restart.
+func TestAReloadRotatesTokens(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	with := func(token string) string {
+		return "server: {listen: \"127.0.0.1:0\", admin: \"127.0.0.1:0\", admin_token: " + token + "}\nsinks: {a: {kind: log}}\nroutes: [{match: [\">\"], to: [a]}]\n"
+	}
+	p := runFile(t, dir, with("first-token"), nil)
+	status := func(token string) int {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+p.AdminAddr().String()+"/api/v1/status", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		return resp.StatusCode
+	}
+	if got := status("first-token"); got != http.StatusOK {
+		t.Fatalf("the first token: %d", got)
+	}
+	p.write(t, dir, with("second-token"))
+	if r := p.reloaded(t); !r.Changed || !r.Tokens {
+		t.Errorf("the reload tells %+v, want other tokens", r)
+	}
+	if old, now := status("first-token"), status("second-token"); old != http.StatusUnauthorized || now != http.StatusOK {
+		t.Errorf("after the reload the first token gets %d and the second %d, want 401 and 200", old, now)
+	}
+}

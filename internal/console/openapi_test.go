@@ -290,6 +290,10 @@ func (g *generator) operation(r route) object {
 	for _, status := range statuses {
 		responses[status] = object{"$ref": "#/components/responses/Problem"}
 	}
+	if r.wrong != nil {
+		responses["422"] = object{"description": "Nothing was changed", "content": object{
+			"application/json": object{"schema": g.schema(reflect.TypeOf(r.wrong), "")}}}
+	}
 	op["responses"] = responses
 	return op
 }

@@ -101,7 +101,7 @@ func (s *Server) reloadRoutes() []route {
 		{method: http.MethodGet, path: "/reload", summary: "How the latest reload of the configuration went", out: ReloadState{},
 			handle: func(context.Context, echo.Context) (any, error) { return s.o.Reload.ReloadState(), nil }},
 		{method: http.MethodPost, path: "/reload", summary: "Read the configuration again and put it in force; a dry run only compares",
-			in: ReloadRequest{}, optional: true, out: ReloadResult{}, handle: s.reload},
+			in: ReloadRequest{}, optional: true, out: ReloadResult{}, wrong: ReloadResult{}, handle: s.reload},
 	}
 }
 

@@ -17,6 +17,8 @@ type route struct {
 	// in and out are values of the types of the body and of the answer; in is
 	// nil when there is no body.
 	in, out any
+	// wrong is what an answer 422 has; nil: there is none.
+	wrong any
 	// optional: the body may be left out.
 	optional bool
 	// stream is a value of the type of the lines of an answer that is a stream,
