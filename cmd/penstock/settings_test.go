@@ -93,3 +93,20 @@ func TestPrintable(t *testing.T) {
 		}
 	}
 }
+
+// The most entitled token of a file is the one that its commands present.
+func TestAdminToken(t *testing.T) {
+	t.Parallel()
+	read := config.AdminToken{Name: "r", Role: config.AdminRead, Tokens: []config.Secret{config.NewSecret("reads")}}
+	operator := config.AdminToken{Name: "o", Role: config.AdminOperator, Tokens: []config.Secret{config.NewSecret("operates"), config.NewSecret("old")}}
+	for want, s := range map[string]config.Server{
+		"":         {},
+		"only":     {AdminToken: config.NewSecret("only"), AdminTokens: []config.AdminToken{operator}},
+		"operates": {AdminTokens: []config.AdminToken{read, operator}},
+		"reads":    {AdminTokens: []config.AdminToken{read}},
+	} {
+		if got := adminToken(s); got != want {
+			t.Errorf("adminToken of %d named tokens = %q, want %q", len(s.AdminTokens), got, want)
+		}
+	}
+}

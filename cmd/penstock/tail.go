@@ -118,7 +118,7 @@ func (p process) tailPrinter(asJSON bool) func(console.TailLine) error {
 		enc.SetEscapeHTML(false)
 		return func(line console.TailLine) error { return enc.Encode(line) }
 	}
-	t := &tailTable{paint: p.paintOn(p.stdout)}
+	t := &tailTable{paint: p.paintOn(p.stdout), subject: 24, sink: 8}
 	return func(line console.TailLine) error {
 		switch line.Kind {
 		case console.TailNote:
@@ -133,7 +133,8 @@ func (p process) tailPrinter(asJSON bool) func(console.TailLine) error {
 	}
 }
 
-// tailTable aligns lines that come one by one: a column grows when it has to,
+// tailTable aligns lines that come one by one: a column begins wide enough for
+// most, and grows when it has to,
 // up to a width.
 type tailTable struct {
 	paint         paint

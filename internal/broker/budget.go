@@ -26,7 +26,7 @@ const (
 
 // budget is how the disk is shared between the streams, in bytes.
 type budget struct {
-	events, dead, rejected, records int64
+	events, dead, rejected, records, changes int64
 	// store is the sum, with an allowance for retries: the server's limit.
 	store int64
 }
@@ -50,7 +50,7 @@ func planEmbedded(c config.Broker, sinks int) (budget, error) {
 			return budget{}, fmt.Errorf("only %s is free for data directory %s; at least %s is needed: free some, or set broker.data_dir to another disk", size(room), c.DataDir, size(2*minMaxBytes))
 		}
 	}
-	b.dead, b.rejected, b.records = deadBytes(b.events), rejectedBytes(b.events), recordBytes(b.events)
+	b = budgetFor(b.events)
 	retry := min(max(minRetry, room/4), int64(max(sinks, 1))*retryBytes)
 	b.store = b.events + b.besides() + retry
 	if c.MaxBytes != 0 && b.events+b.besides()+minRetry > room {
@@ -63,17 +63,21 @@ func deadBytes(events int64) int64 { return min(maxDeadBytes, max(minDeadBytes, 
 
 func recordBytes(events int64) int64 { return min(maxRecords, max(minRecords, events/10)) }
 
+// changeBytes is less than maxChangeBytes only for a small store: what an
+// upgrade needs has to fit on a disk that was enough before.
+func changeBytes(events int64) int64 { return min(maxChangeBytes, max(minChangeBytes, events/32)) }
+
 // rejectedBytes is less than maxRejectedBytes only for a small store.
 func rejectedBytes(events int64) int64 {
 	return min(maxRejectedBytes, max(minRejectedBytes, events/4))
 }
 
 // besides is what all streams but those of events and retries may hold.
-func (b budget) besides() int64 { return b.dead + b.rejected + b.records + jobBytes + changeBytes }
+func (b budget) besides() int64 { return b.dead + b.rejected + b.records + b.changes + jobBytes }
 
 // budgetFor is the budget of every stream around the given bytes of events.
 func budgetFor(events int64) budget {
-	return budget{events: events, dead: deadBytes(events), rejected: rejectedBytes(events), records: recordBytes(events)}
+	return budget{events: events, dead: deadBytes(events), rejected: rejectedBytes(events), records: recordBytes(events), changes: changeBytes(events)}
 }
 
 // largestEvents is the largest broker.max_bytes that fits into room, rounded down.

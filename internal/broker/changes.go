@@ -16,20 +16,21 @@ import (
 
 // Bounds of the log of changes: the oldest go first.
 const (
-	changeBytes = 32 << 20
-	changeAge   = 365 * 24 * time.Hour
-	changesKept = 50_000
+	maxChangeBytes = 32 << 20
+	minChangeBytes = 4 << 20
+	changeAge      = 365 * 24 * time.Hour
+	changesKept    = 50_000
 	// changeWindow is how many sequences are read at a time.
 	changeWindow = 1024
 )
 
 // changesConfig is the stream of changes. Each has a subject of its own, on
 // which the record of its end replaces that of its beginning.
-func changesConfig(c config.Broker) jetstream.StreamConfig {
+func changesConfig(c config.Broker, bytes int64) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name: auditStream, Description: "Penstock: who changed what through the admin API",
 		Subjects: []string{auditPrefix + "*"}, Retention: jetstream.LimitsPolicy, Storage: jetstream.FileStorage,
-		Discard: jetstream.DiscardOld, MaxBytes: changeBytes, MaxAge: changeAge, MaxMsgs: changesKept, MaxMsgsPerSubject: 1,
+		Discard: jetstream.DiscardOld, MaxBytes: bytes, MaxAge: changeAge, MaxMsgs: changesKept, MaxMsgsPerSubject: 1,
 		Duplicates: 2 * time.Minute, Replicas: c.Replicas, AllowDirect: true,
 		Metadata: map[string]string{ownerKey: owner},
 	}

@@ -79,7 +79,7 @@ func streamConfigs(o Options, b budget) []jetstream.StreamConfig {
 			Discard: jetstream.DiscardOld, MaxBytes: b.records, MaxAge: recordAge,
 			Duplicates: 2 * time.Minute, Replicas: o.Config.Replicas, AllowDirect: true, Metadata: meta(),
 		},
-		changesConfig(o.Config),
+		changesConfig(o.Config, b.changes),
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -144,6 +145,11 @@ func (s *Server) tail(c echo.Context) error {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
+		defer func() { // one odd event must not end the process
+			if p := recover(); p != nil {
+				s.log.Error("a tail ended early", "err", fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+			}
+		}()
 		if err := follow(ctx, t.emit(ctx)); err != nil && ctx.Err() == nil {
 			s.log.Warn("a tail ended early", "err", err)
 		}

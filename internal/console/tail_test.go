@@ -28,6 +28,9 @@ func (f *feed) Follow(_ context.Context, q TailFilter) (func(context.Context, Em
 		f.asked <- q
 	}
 	return func(ctx context.Context, emit Emit) error {
+		if q.Where == "panic" {
+			panic("an odd event")
+		}
 		for _, l := range f.lines {
 			if err := emit(l, false); err != nil {
 				return err
@@ -68,6 +71,18 @@ func TestTailIsRead(t *testing.T) {
 	want := TailFilter{Match: []string{"a.>", "b.*"}, Where: "true", Accepts: true, Since: noon.Add(-3600e9), AfterEvents: 4, AfterRecords: 5, AfterLines: 6, Resumed: true}
 	if d := cmp.Diff(want, <-f.asked); d != "" {
 		t.Errorf("filter (-want +got):\n%s", d)
+	}
+}
+
+func TestAPanicEndsOnlyTheTail(t *testing.T) {
+	t.Parallel()
+	s := serveFeed(t, &feed{})
+	var broken *BrokenOffError
+	if err := s.client(t, "").Tail(t.Context(), TailQuery{Where: "panic"}, nil); !errors.As(err, &broken) {
+		t.Errorf("Tail = %v, want it to be broken off", err)
+	}
+	if !strings.Contains(s.log.String(), "an odd event") {
+		t.Errorf("the log does not tell of it:\n%s", s.log.String())
 	}
 }
 
