@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -41,13 +42,25 @@ func (p process) store(f storeFlags) (app.StoreOptions, error) {
 }
 
 // storeConfig loads files of which only the store matters.
-func (p process) storeConfig(files []string) (*config.Config, error) {
+func (p process) storeConfig(files []string, f storeFlags) (*config.Config, error) {
 	c, ms := app.Load(files, app.LoadOptions{Env: p.env, Roles: []string{app.RoleProvisioner}})
+	ms = withoutReplaced(ms, f.creds, f.nkey)
 	if len(ms.Fatal()) > 0 {
 		return nil, ms
 	}
 	printMistakes(p.stderr, ms)
 	return c, nil
+}
+
+// withoutReplaced leaves out what is wrong with the file's own credentials when
+// others are given: those of a role are not set where somebody provisions.
+func withoutReplaced(ms config.Mistakes, creds, nkey string) config.Mistakes {
+	if creds == "" && nkey == "" {
+		return ms
+	}
+	return slices.DeleteFunc(ms, func(m config.Mistake) bool {
+		return m.Path == "broker.nkey_file" || m.Path == "broker.creds_file"
+	})
 }
 
 type backupFlags struct {
@@ -136,7 +149,7 @@ func (p process) backupSource(f backupFlags) (saver, error) {
 		return nil, err
 	}
 	if len(f.admin.files) > 0 {
-		c, err := p.storeConfig(f.admin.files)
+		c, err := p.storeConfig(f.admin.files, f.store)
 		if err != nil {
 			return nil, err
 		}
@@ -347,7 +360,7 @@ func (p process) restore(ctx context.Context, f restoreFlags, path string) error
 	if err != nil {
 		return err
 	}
-	c, err := p.storeConfig(f.files)
+	c, err := p.storeConfig(f.files, f.store)
 	if err != nil {
 		return err
 	}

@@ -73,7 +73,7 @@ func (p process) promote(ctx context.Context, f promoteFlags) error {
 	if err != nil {
 		return err
 	}
-	to, err := p.storeConfig(f.to)
+	to, err := p.storeConfig(f.to, f.store)
 	if err != nil {
 		return err
 	}

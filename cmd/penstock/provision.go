@@ -63,6 +63,7 @@ func (p process) provision(ctx context.Context, f provisionFlags) error {
 	}
 	// What is only printed needs no credentials either.
 	c, ms := app.Load(f.files, app.LoadOptions{Env: p.env, Roles: []string{app.RoleProvisioner}, NoEnv: len(f.print) > 0 || f.users != ""})
+	ms = withoutReplaced(ms, f.creds, f.nkey)
 	if fatal := ms.Fatal(); len(fatal) > 0 {
 		return ms
 	}

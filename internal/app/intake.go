@@ -281,13 +281,13 @@ func (i *intake) release() error {
 }
 
 // Promoted implements console.Intake.
-func (i *intake) Promoted(id, url string) (console.IntakeStatus, error) {
+func (i *intake) Promoted(id string, since time.Time, url string) (console.IntakeStatus, error) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	switch {
 	case i.moved != nil && i.moved.ID == id:
 		return i.status(), nil
-	case i.moved != nil || i.hold.ID != id:
+	case i.moved != nil || i.hold.ID != id || !i.hold.Since.Equal(since):
 		return i.status(), &console.IntakeError{Text: "the hold of this move is over: webhooks may have been taken since"}
 	case i.underWay():
 		return i.status(), &console.IntakeError{Text: "something is still under way"}

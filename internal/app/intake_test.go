@@ -42,8 +42,11 @@ func TestIntakeIsHeld(t *testing.T) {
 	if _, err := c.IntakeHold(t.Context(), "other", time.Minute); err == nil || !strings.Contains(err.Error(), "another move is under way") {
 		t.Errorf("a second move = %v", err)
 	}
-	if _, err := c.IntakePromoted(t.Context(), "other", "nats://x"); err == nil || !strings.Contains(err.Error(), "the hold of this move is over") {
+	if _, err := c.IntakePromoted(t.Context(), "other", time.Now(), "nats://x"); err == nil || !strings.Contains(err.Error(), "the hold of this move is over") {
 		t.Errorf("the switch of a move that holds nothing = %v", err)
+	}
+	if _, err := c.IntakePromoted(t.Context(), "move", time.Now(), "nats://x"); err == nil || !strings.Contains(err.Error(), "the hold of this move is over") {
+		t.Errorf("the switch of a move whose hold has ended in between = %v", err)
 	}
 	if r, err := http.Get("http://" + p.Addr().String() + "/readyz"); err != nil || r.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("/readyz = %v, %v; want 503", r.StatusCode, err)

@@ -171,7 +171,7 @@ func (m *move) run(ctx context.Context) (err error) {
 	if err := m.provision(ctx); err != nil {
 		return err
 	}
-	if _, err := m.o.From.IntakePromoted(ctx, m.p.ID, to.Info().URL); err != nil {
+	if _, err := m.o.From.IntakePromoted(ctx, m.p.ID, m.p.Held, to.Info().URL); err != nil {
 		return err
 	}
 	return m.step(StepSwitched)
@@ -299,6 +299,9 @@ func AbortPromotion(ctx context.Context, o PromoteOptions) (err error) {
 	}
 	if !found {
 		return fmt.Errorf("there is no move to abort in %s", o.Dir)
+	}
+	if !m.p.Steps[StepSwitched].IsZero() {
+		return fmt.Errorf("the move in %s was completed: there is nothing to give up", o.Dir)
 	}
 	if _, err := o.From.IntakeRelease(ctx, m.p.ID); err != nil {
 		return err

@@ -17,6 +17,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/penstock/penstock/internal/broker"
 	"github.com/penstock/penstock/internal/console"
 )
@@ -237,4 +240,68 @@ func checkPromoted(t *testing.T, l *ledger, rec *receiver, cluster *natsCluster)
 		t.Errorf("%d deliveries were repeated, want at most %d", repeated, bound)
 	}
 	t.Logf("%d accepted, %d stored, %d deliveries taken, %d of them repeated", len(l.accepted), len(stored), len(deliveries), repeated)
+}
+
+// oneNATS starts a single server that everybody may use.
+func oneNATS(t *testing.T) (url string, js jetstream.JetStream) {
+	t.Helper()
+	c := &natsCluster{t: t, dir: t.TempDir(), ports: freePorts(t, 1)}
+	conf := fmt.Sprintf("listen: \"127.0.0.1:%d\"\nmax_payload: 2MB\njetstream { store_dir: %q, max_file_store: 8GB }\n", c.ports[0], c.path("data"))
+	if err := os.WriteFile(c.conf(0), []byte(conf), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.start(0)
+	t.Cleanup(func() { c.kill(0) })
+	url = fmt.Sprintf("nats://127.0.0.1:%d", c.ports[0])
+	eventually(t, "the server is up", func() bool {
+		nc, err := nats.Connect(url)
+		if err == nil {
+			t.Cleanup(nc.Close)
+			js, err = jetstream.New(nc)
+		}
+		return err == nil
+	})
+	return url, js
+}
+
+// An error after any step before the switch lets webhooks in again; then the
+// move can be made.
+func TestPromotionThatFailsOnTheWay(t *testing.T) {
+	t.Parallel()
+	rec := newReceiver(t, ok)
+	yaml := strings.ReplaceAll(intakeYAML, "%s", rec.URL)
+	p := run(t, t.TempDir(), yaml)
+	accepted(t, p.url(), body("one", "order.created"))
+	url, js := oneNATS(t)
+	c := build(t, t.TempDir(), yaml, Options{}).Config()
+	c.Broker.URL, c.Broker.MaxBytes = url, 256<<20
+	dir := t.TempDir()
+	for n, step := range []PromoteStep{StepChecked, StepHeld, StepSaved} {
+		o := PromoteOptions{From: p.client(), To: c, Dir: dir, Done: func(s PromoteStep) {
+			if s == step { // somebody takes the place
+				if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: broker.EventsStream, Subjects: []string{"mine"}}); err != nil {
+					t.Error(err)
+				}
+			}
+		}}
+		_, err := Promote(t.Context(), o)
+		if err == nil || !strings.Contains(err.Error(), "was not made by Penstock") {
+			t.Fatalf("Promote, with somebody else's stream after step %s = %v", step, err)
+		}
+		if r := post(t, p.url(), body(fmt.Sprint("after ", step), "order.created")); r.Status != http.StatusAccepted || r.Seq != uint64(n+2) {
+			t.Errorf("after it a webhook is answered %d with sequence %d, want 202 with %d", r.Status, r.Seq, n+2)
+		}
+		if err := js.DeleteStream(t.Context(), broker.EventsStream); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m, err := Promote(t.Context(), PromoteOptions{From: p.client(), To: c, Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := js.Stream(t.Context(), broker.EventsStream)
+	if err != nil || s.CachedInfo().State.Msgs != 4 || m.Steps[StepSwitched].IsZero() {
+		t.Errorf("after the move the cluster has %+v, %v; want 4 events", s.CachedInfo().State, err)
+	}
+	refused(t, p.url())
 }

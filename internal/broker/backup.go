@@ -401,8 +401,15 @@ func (b *Broker) CheckRestore(ctx context.Context, o RestoreOptions) error {
 	return err
 }
 
-// Discard deletes the streams that a promotion made.
+// Discard deletes the streams that a promotion made, unless a router uses them.
 func (b *Broker) Discard(ctx context.Context, promotion string) error {
+	states, err := backup.Measure(ctx, b.admin.nc, ourStreams())
+	if err != nil {
+		return err
+	}
+	if err := b.checkUnused(ctx, states); err != nil {
+		return err
+	}
 	for _, name := range ourStreams() {
 		c, err := backup.Config(ctx, b.admin.nc, name)
 		if err != nil {

@@ -40,8 +40,9 @@ type IntakeRequest struct {
 	ID string `json:"id"`
 	// For is how long a hold lasts, as in 2m; it may be renewed.
 	For string `json:"for,omitempty"`
-	// URL is where the events were moved to.
-	URL string `json:"url,omitempty"`
+	// Since is the hold in which the events were moved, URL where to.
+	Since time.Time `json:"since,omitzero"`
+	URL   string    `json:"url,omitempty"`
 }
 
 // Intake takes webhooks, or does not while the store is moved.
@@ -50,8 +51,9 @@ type Intake interface {
 	Hold(id string, lease time.Duration) (IntakeStatus, error)
 	// Release ends a hold.
 	Release(id string) (IntakeStatus, error)
-	// Promoted ends the use of this store for good.
-	Promoted(id, url string) (IntakeStatus, error)
+	// Promoted ends the use of this store for good, unless the hold that began
+	// at since has ended in between.
+	Promoted(id string, since time.Time, url string) (IntakeStatus, error)
 	Status() IntakeStatus
 }
 
@@ -90,7 +92,7 @@ func (s *Server) intakeRoutes() []route {
 		{method: http.MethodPost, path: "/intake/release", summary: "Let webhooks in again", in: IntakeRequest{}, out: IntakeStatus{},
 			handle: s.changeIntake("release intake", func(r IntakeRequest) (IntakeStatus, error) { return s.o.Intake.Release(r.ID) })},
 		{method: http.MethodPost, path: "/intake/promoted", summary: "End the use of this store for good: its events are elsewhere", in: IntakeRequest{}, out: IntakeStatus{},
-			handle: s.changeIntake("end use of store", func(r IntakeRequest) (IntakeStatus, error) { return s.o.Intake.Promoted(r.ID, r.URL) })},
+			handle: s.changeIntake("end use of store", func(r IntakeRequest) (IntakeStatus, error) { return s.o.Intake.Promoted(r.ID, r.Since, r.URL) })},
 	}
 }
 
@@ -207,9 +209,10 @@ func (c *Client) IntakeRelease(ctx context.Context, id string) (IntakeStatus, er
 	return c.intake(ctx, "release", IntakeRequest{ID: id})
 }
 
-// IntakePromoted tells the process that its events are at url from now on.
-func (c *Client) IntakePromoted(ctx context.Context, id, url string) (IntakeStatus, error) {
-	return c.intake(ctx, "promoted", IntakeRequest{ID: id, URL: url})
+// IntakePromoted tells the process that its events are at url from now on, as
+// they were in the hold that began at since.
+func (c *Client) IntakePromoted(ctx context.Context, id string, since time.Time, url string) (IntakeStatus, error) {
+	return c.intake(ctx, "promoted", IntakeRequest{ID: id, Since: since, URL: url})
 }
 
 func (c *Client) intake(ctx context.Context, action string, r IntakeRequest) (IntakeStatus, error) {

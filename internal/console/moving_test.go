@@ -41,7 +41,7 @@ func (f *fakeMoving) Hold(id string, lease time.Duration) (IntakeStatus, error) 
 func (f *fakeMoving) Release(string) (IntakeStatus, error) {
 	return IntakeStatus{State: IntakeOpen}, f.refuses
 }
-func (f *fakeMoving) Promoted(_, url string) (IntakeStatus, error) {
+func (f *fakeMoving) Promoted(_ string, _ time.Time, url string) (IntakeStatus, error) {
 	return IntakeStatus{State: IntakePromoted, URL: url}, f.refuses
 }
 func (f *fakeMoving) Status() IntakeStatus { return f.status }
@@ -92,14 +92,14 @@ func TestIntakeRequests(t *testing.T) {
 	if _, err := c.DeadRetry(t.Context(), 1); err == nil || !strings.Contains(err.Error(), "being moved to another store") {
 		t.Errorf("a change while the intake is held = %v", err)
 	}
-	if st, err := c.IntakePromoted(t.Context(), "m", "nats://x"); err != nil || st.URL != "nats://x" {
+	if st, err := c.IntakePromoted(t.Context(), "m", time.Now(), "nats://x"); err != nil || st.URL != "nats://x" {
 		t.Errorf("IntakePromoted = %+v, %v", st, err)
 	}
 	f.refuses = &IntakeError{Text: "another move is under way"}
 	for name, call := range map[string]func() (IntakeStatus, error){
 		"hold":     func() (IntakeStatus, error) { return c.IntakeHold(t.Context(), "m", time.Second) },
 		"release":  func() (IntakeStatus, error) { return c.IntakeRelease(t.Context(), "m") },
-		"promoted": func() (IntakeStatus, error) { return c.IntakePromoted(t.Context(), "m", "") },
+		"promoted": func() (IntakeStatus, error) { return c.IntakePromoted(t.Context(), "m", time.Now(), "") },
 	} {
 		var no *APIError
 		if _, err := call(); !errors.As(err, &no) || no.Status != 409 {
