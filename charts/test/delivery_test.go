@@ -106,6 +106,8 @@ func distributedDelivers(t *testing.T, m manifest) {
 type servers struct {
 	all       []*server.Server
 	addresses []string // in the manifest, here
+	here      []*strings.Replacer
+	files     []string // their configurations
 }
 
 // whole reports that all see one another and have a leader.
@@ -144,8 +146,9 @@ func startServers(t *testing.T, m manifest, replicas int, certificates string) s
 		}
 		dir := t.TempDir()
 		conf := filepath.Join(dir, "nats.conf")
-		own := strings.NewReplacer("0.0.0.0:4222", "127.0.0.1:"+p.client, "0.0.0.0:6222", "127.0.0.1:"+p.route, "0.0.0.0:8222", "127.0.0.1:"+p.monitor,
-			`"/data"`, `"`+dir+`/data"`, "/var/run/nats/", dir+"/", "/etc/nats-tls/", certificates+"/").Replace(text)
+		here := strings.NewReplacer("0.0.0.0:4222", "127.0.0.1:"+p.client, "0.0.0.0:6222", "127.0.0.1:"+p.route, "0.0.0.0:8222", "127.0.0.1:"+p.monitor,
+			`"/data"`, `"`+dir+`/data"`, "/var/run/nats/", dir+"/", "/etc/nats-tls/", certificates+"/")
+		own := here.Replace(text)
 		if err := os.WriteFile(conf, []byte(own), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -164,8 +167,34 @@ func startServers(t *testing.T, m manifest, replicas int, certificates string) s
 		s.Start()
 		t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
 		out.all = append(out.all, s)
+		out.here, out.files = append(out.here, here), append(out.files, conf)
 	}
 	return out
+}
+
+// TestServersTakeANewSinkWithoutARestart: what the reloader has a server read when
+// a sink was added is something that it can reload.
+func TestServersTakeANewSinkWithoutARestart(t *testing.T) {
+	const sinks = "mode: distributed\nnats: {replicas: 1}\nconfig: {sources: {a: {kind: clickfunnels, secrets: [\"${S}\"]}}, default: [b], sinks: {b: {kind: log}"
+	m, more := render(t, vals(t, sinks+"}}")), render(t, vals(t, sinks+", added: {kind: log}}}"))
+	running := startServers(t, m, 1, t.TempDir())
+	text := running.here[0].Replace(one[*corev1.ConfigMap](t, more, "demo-penstock-nats").Data["nats.conf"])
+	if err := os.WriteFile(running.files[0], []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	opts, err := server.ProcessConfigFile(running.files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts.NoSigs, opts.NoLog = true, true
+	if err := running.all[0].ReloadOptions(opts); err != nil {
+		t.Fatal(err)
+	}
+	for _, u := range opts.Users {
+		if u.Username == "router" && !strings.Contains(strings.Join(u.Permissions.Publish.Allow, " "), "sink-added") {
+			t.Errorf("the router has no right to the new sink: %v", u.Permissions.Publish.Allow)
+		}
+	}
 }
 
 func freePort(t *testing.T) string {

@@ -15,6 +15,7 @@ import (
 
 	"helm.sh/helm/v4/pkg/chart/common"
 	"helm.sh/helm/v4/pkg/chart/common/util"
+	"helm.sh/helm/v4/pkg/chart/loader/archive"
 	chart "helm.sh/helm/v4/pkg/chart/v2"
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
 	"helm.sh/helm/v4/pkg/engine"
@@ -34,12 +35,27 @@ const (
 	namespace = "events"
 )
 
-// loadChart reads the chart once: rendering does not change it.
-var loadChart = sync.OnceValues(func() (*chart.Chart, error) { return loader.Load(chartDir) })
+// readChart reads the files of the chart once.
+var readChart = sync.OnceValues(func() ([]*archive.BufferedFile, error) {
+	c, err := loader.Load(chartDir)
+	if err != nil {
+		return nil, err
+	}
+	var out []*archive.BufferedFile
+	for _, f := range c.Raw {
+		out = append(out, &archive.BufferedFile{Name: f.Name, Data: f.Data})
+	}
+	return out, nil
+})
 
+// theChart returns a chart of the caller's own: filling in defaults writes to it.
 func theChart(t *testing.T) *chart.Chart {
 	t.Helper()
-	c, err := loadChart()
+	files, err := readChart()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := loader.LoadFiles(files)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,15 +41,17 @@ sink that a route gives it to. It exits with 1 when that does not come about.`,
 			if err != nil {
 				return err
 			}
-			find := func() ([]uint64, error) { return p.eventSeqs(cmd.Context(), c, args[0], since) }
+			find := p.stories
 			if wait > 0 {
-				find = func() ([]uint64, error) { return p.awaitDelivered(cmd.Context(), c, args[0], since, wait) }
+				find = func(ctx context.Context, c *console.Client, arg, since string) ([]console.EventStory, error) {
+					return p.awaitDelivered(ctx, c, arg, since, wait)
+				}
 			}
-			seqs, err := find()
+			stories, err := find(cmd.Context(), c, args[0], since)
 			if err != nil {
 				return err
 			}
-			return p.eventsShow(cmd.Context(), c, seqs, onlyBody, asJSON)
+			return p.eventsShow(stories, onlyBody, asJSON)
 		},
 	}
 	cmd.Flags().StringVar(&since, "since", "24h", "search for an ID from this time on (RFC 3339, or how long ago)")
@@ -113,15 +115,31 @@ func (p process) searchProgress() (func(console.SearchProgress), func()) {
 	}
 }
 
-func (p process) eventsShow(ctx context.Context, c *console.Client, seqs []uint64, onlyBody, asJSON bool) error {
-	if onlyBody && len(seqs) > 1 {
+// stories are those of the events that an argument names: one, or all with the id.
+func (p process) stories(ctx context.Context, c *console.Client, arg, since string) ([]console.EventStory, error) {
+	seqs, err := p.eventSeqs(ctx, c, arg, since)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]console.EventStory, len(seqs))
+	for i, seq := range seqs {
+		if out[i], err = c.EventShow(ctx, seq); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func (p process) eventsShow(stories []console.EventStory, onlyBody, asJSON bool) error {
+	if onlyBody && len(stories) > 1 {
+		seqs := make([]uint64, len(stories))
+		for i, s := range stories {
+			seqs[i] = s.Seq
+		}
 		return fmt.Errorf("%d events have that id (seq %s); name one by its seq", len(seqs), joinSeqs(seqs))
 	}
-	for i, seq := range seqs {
-		s, err := c.EventShow(ctx, seq)
-		if err != nil {
-			return err
-		}
+	for i, s := range stories {
+		var err error
 		switch {
 		case asJSON:
 			err = writeJSON(p.stdout, s)

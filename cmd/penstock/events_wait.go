@@ -23,16 +23,16 @@ func (e *undelivered) Error() string { return e.text }
 // awaitDelivered waits at most patience until the event is there and every sink
 // that a route gives it to has had it. It outlasts a server that is not there
 // yet; what no time will change ends it at once.
-func (p process) awaitDelivered(ctx context.Context, c *console.Client, arg, since string, patience time.Duration) ([]uint64, error) {
+func (p process) awaitDelivered(ctx context.Context, c *console.Client, arg, since string, patience time.Duration) ([]console.EventStory, error) {
 	waiting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	tick := time.NewTicker(lookAgainEvery)
 	defer tick.Stop()
 	var last error
 	for {
-		seqs, over, err := p.lookForDelivery(waiting, c, arg, since)
+		stories, over, err := p.lookForDelivery(waiting, c, arg, since)
 		if over {
-			return seqs, err
+			return stories, err
 		}
 		if waiting.Err() == nil || last == nil {
 			last = err
@@ -49,21 +49,17 @@ func (p process) awaitDelivered(ctx context.Context, c *console.Client, arg, sin
 }
 
 // lookForDelivery looks once. Unless it is over, err says what is missing.
-func (p process) lookForDelivery(ctx context.Context, c *console.Client, arg, since string) (seqs []uint64, over bool, err error) {
-	seqs, err = p.eventSeqs(ctx, c, arg, since)
+func (p process) lookForDelivery(ctx context.Context, c *console.Client, arg, since string) (stories []console.EventStory, over bool, err error) {
+	stories, err = p.stories(ctx, c, arg, since)
 	if err != nil {
 		return nil, final(err), err
 	}
-	for _, seq := range seqs {
-		s, err := c.EventShow(ctx, seq)
-		if err != nil {
-			return nil, final(err), err
-		}
+	for _, s := range stories {
 		if over, err := delivered(s); err != nil {
 			return nil, over, err
 		}
 	}
-	return seqs, true, nil
+	return stories, true, nil
 }
 
 // final reports that asking again would bring the same answer.
