@@ -31,6 +31,8 @@ type Options struct {
 	Outstanding func(sink string) int
 	// Observe is told of every verdict; see WorkerOptions. Nil: nobody.
 	Observe func(Observation)
+	// Tracing follows deliveries and attempts; nil: nobody does.
+	Tracing Tracing
 	// Logger; nil: nobody.
 	Logger *slog.Logger
 }
@@ -60,6 +62,7 @@ func New(o Options) (*Router, error) {
 			Table:       r.table.Load,
 			Outstanding: outstanding(o.Outstanding, s.Name),
 			Observe:     o.Observe,
+			Tracing:     o.Tracing,
 			Logger:      o.Logger,
 		}))
 	}

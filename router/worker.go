@@ -37,6 +37,8 @@ type WorkerOptions struct {
 	MaxOutstanding int
 	// Observe is told of every verdict, on the goroutine that made it; nil: nobody.
 	Observe func(Observation)
+	// Tracing follows deliveries and attempts; nil: nobody does.
+	Tracing Tracing
 	// Logger gets one line an attempt at debug, failures and changes of state
 	// above it; nil: nobody.
 	Logger *slog.Logger
@@ -53,6 +55,7 @@ type Worker struct {
 	gate    *gate
 	backlog backlog
 	observe func(Observation)
+	tracing Tracing // nil: nobody follows
 	log     *slog.Logger
 	repeats repeats
 	panics  sync.Once
@@ -75,6 +78,7 @@ func NewWorker(o WorkerOptions) *Worker {
 		policy:  NewPolicy(o.Sink.Retry),
 		backlog: backlog{count: o.Outstanding, most: o.MaxOutstanding},
 		observe: o.Observe,
+		tracing: o.Tracing,
 		log:     o.Logger.With(keySink, o.Sink.Name),
 	}
 	if w.backlog.most <= 0 {
@@ -127,16 +131,19 @@ func (w *Worker) Return(n int) { w.gate.release(n) }
 func (w *Worker) Handle(ctx context.Context, a delivery.Attempt) delivery.Verdict {
 	table := w.table()
 	t := tried{rules: table.Version()}
+	if w.tracing != nil {
+		t.handed = time.Now()
+	}
 	if err := w.prepare(ctx, table, &a, &t); err != nil {
 		w.gate.release(1)
 		if ctx.Err() != nil {
 			return delivery.Verdict{}
 		}
-		return w.settled(&a, t, err, w.policy.Judge(err, a.History, t.start))
+		return w.settled(w.follow(ctx, &a, &t, ""), &a, t, err, w.policy.Judge(err, a.History, t.start))
 	}
 	if a.Origin == "" && (a.Early || !t.decision.Wanted()) {
 		w.gate.release(1)
-		return w.settled(&a, t, nil, delivery.Verdict{Action: delivery.Skip})
+		return w.settled(ctx, &a, t, nil, delivery.Verdict{Action: delivery.Skip})
 	}
 	if w.batcher != nil {
 		return w.together(ctx, &a, t)
@@ -145,19 +152,27 @@ func (w *Worker) Handle(ctx context.Context, a delivery.Attempt) delivery.Verdic
 	if !ok {
 		return delivery.Verdict{}
 	}
+	followed := w.follow(ctx, &a, &t, "")
 	t.start = time.Now()
-	err := w.attempt(ctx, &a, &t)
+	trying, trace := w.followAttempt(followed, &a)
+	err := w.attempt(trying, &a, &t, trace)
+	v := delivery.Verdict{}
 	if err != nil && ctx.Err() != nil {
 		w.gate.finish(epoch, silent, 0, "")
-		return w.settled(&a, t, err, delivery.Verdict{})
+	} else {
+		v = w.policy.Judge(err, a.History, time.Now())
+		w.gate.finish(epoch, outcomeOf(v), v.Delay, v.Reason)
 	}
-	v := w.policy.Judge(err, a.History, time.Now())
-	w.gate.finish(epoch, outcomeOf(v), v.Delay, v.Reason)
-	return w.settled(&a, t, err, v)
+	if trace != "" {
+		w.tracing.Attempted(trying, v, t.trace)
+		v.Trace = trace
+	}
+	return w.settled(followed, &a, t, err, v)
 }
 
-// attempt hands the event to the sink, within the sink's timeout.
-func (w *Worker) attempt(parent context.Context, a *delivery.Attempt, t *tried) (err error) {
+// attempt hands the event to the sink, within the sink's timeout. What goes out
+// carries the trace context of the attempt, if it has one, instead of the event's.
+func (w *Worker) attempt(parent context.Context, a *delivery.Attempt, t *tried, trace string) (err error) {
 	ctx, cancel := context.WithTimeout(parent, w.sink.Timeout)
 	defer cancel()
 	defer func() {
@@ -165,10 +180,16 @@ func (w *Worker) attempt(parent context.Context, a *delivery.Attempt, t *tried) 
 			err = w.panicked(r)
 		}
 	}()
-	if w.observe != nil {
+	switch {
+	case trace != "":
+		e := a.Event
+		e.TraceParent = trace
+		t.trace = delivery.NewFollowingTrace(ctx)
+		err = w.deliver.Deliver(t.trace, e)
+	case w.observe != nil:
 		t.trace = delivery.NewTrace(ctx)
 		err = w.deliver.Deliver(t.trace, a.Event)
-	} else {
+	default:
 		err = w.deliver.Deliver(ctx, a.Event)
 	}
 	return w.late(ctx, parent, err)

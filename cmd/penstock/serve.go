@@ -66,7 +66,7 @@ func (p process) serve(ctx context.Context, f serveFlags) error {
 	if err := f.overrides.apply(c); err != nil {
 		return err
 	}
-	a, err := app.New(c, app.Options{Roles: f.roles, Version: readBuild().Version, Stdout: p.stdout, Logger: logger})
+	a, err := app.New(c, app.Options{Roles: f.roles, Version: readBuild().Version, Stdout: p.stdout, Logger: logger, Traces: true})
 	if err != nil {
 		return err
 	}

@@ -50,6 +50,10 @@ type Options struct {
 	// request, on the goroutine that made it; nil: nobody.
 	Attempted func(router.Observation)
 	Requested func(ingress.Request)
+	// Traces has traces recorded and sent as the standard variables OTEL_* say.
+	Traces bool
+	// Spans gets every span that ends, on the goroutine that ended it; nil: nobody.
+	Spans func(Span)
 	// NoRecords leaves out the records of attempts; to measure what they cost.
 	NoRecords bool
 
@@ -71,6 +75,7 @@ type App struct {
 	replays *replay.Manager
 	// telemetry is nil where nobody could read the metrics.
 	telemetry *telemetry.Telemetry
+	tracing   *telemetry.Tracing // nil: nobody wants traces
 	sinks     map[string]sinks.Sink
 	// sources verify and read what comes in, by name.
 	sources map[string]*clickfunnels.Source
@@ -94,6 +99,7 @@ func New(c *config.Config, o Options) (*App, error) {
 	if c.Broker.URL == "" && len(o.Roles) > 0 && !(o.has(config.RoleIngress) && o.has(config.RoleRouter)) {
 		return nil, errors.New("with the embedded queue one process has to be ingress and router both; run all roles, or set broker.url to an external NATS")
 	}
+	a.buildTracing()
 	catalog := clickfunnels.NewCatalog()
 	a.broker = broker.New(a.brokerOptions(catalog))
 	a.pauses = &pauses{broker: a.broker, workers: a.workers, log: a.log}
@@ -148,7 +154,7 @@ func (a *App) buildRouter() error {
 	var err error
 	a.router, err = router.New(router.Options{
 		Config: a.config, Sinks: a.sinks, Outstanding: a.broker.Outstanding,
-		Observe: a.attempted, Logger: a.log.With("part", "router"),
+		Observe: a.attempted, Tracing: a.deliveryTracing(), Logger: a.log.With("part", "router"),
 	})
 	return err
 }
@@ -172,8 +178,8 @@ func (a *App) buildIngress(catalog *clickfunnels.Catalog) error {
 	server.ShutdownTimeout /= 2 // the other half is for the attempts under way
 	var err error
 	a.ingress, err = ingress.New(ingress.Options{
-		Server: server, Sources: endpoints, Publisher: publisher{a}, Ready: a.notReady,
-		Observe: a.requested, Rejected: a.rejects.note, Logger: a.log.With("part", "ingress"),
+		Server: server, Sources: endpoints, Publisher: publisher{app: a, store: a.broker.Publish}, Ready: a.notReady,
+		Observe: a.requested, Rejected: a.rejects.note, Tracing: a.requestTracing(), Logger: a.log.With("part", "ingress"),
 	})
 	return err
 }
@@ -198,6 +204,9 @@ func (a *App) notReady() []string {
 // that addresses are known and what can go wrong at a start has gone wrong.
 // The caller must call Run afterwards, or Close.
 func (a *App) Open(ctx context.Context) error {
+	if a.tracing != nil {
+		a.tracing.Open()
+	}
 	if err := a.broker.Open(ctx); err != nil {
 		return errors.Join(err, a.Close())
 	}
@@ -269,6 +278,9 @@ func (a *App) Close() error {
 	a.sinks = nil
 	if a.telemetry != nil {
 		errs = append(errs, a.telemetry.Shutdown(context.Background()))
+	}
+	if a.tracing != nil {
+		a.tracing.Close()
 	}
 	if err := a.broker.Close(); err != nil {
 		errs = append(errs, fmt.Errorf("close event store: %w", err))

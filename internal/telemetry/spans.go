@@ -1,0 +1,253 @@
+package telemetry
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	api "go.opentelemetry.io/otel/trace"
+
+	"github.com/penstock/penstock/internal/delivery"
+	"github.com/penstock/penstock/internal/event"
+)
+
+// The attributes of our own. They say what the conventions have no name for.
+const (
+	keySource    = attribute.Key("penstock.source")
+	keyEventID   = attribute.Key("penstock.event.id")
+	keySeq       = attribute.Key("penstock.event.seq")
+	keyDuplicate = attribute.Key("penstock.event.duplicate")
+	keyOutcome   = attribute.Key("penstock.outcome")
+	keySink      = attribute.Key("penstock.sink")
+	keyRoute     = attribute.Key("penstock.route")
+	keyClass     = attribute.Key("penstock.class")
+	keyAttempt   = attribute.Key("penstock.attempt")
+	keyOrigin    = attribute.Key("penstock.origin")
+	keyDelay     = attribute.Key("penstock.retry_in_seconds")
+	keyDNS       = attribute.Key("penstock.dns_seconds")
+	keyConnect   = attribute.Key("penstock.connect_seconds")
+	keyTLS       = attribute.Key("penstock.tls_seconds")
+)
+
+const failedStatus = codes.Error
+
+// What is the same for every span of its kind is built once.
+var (
+	asServer   = api.WithSpanKind(api.SpanKindServer)
+	asProducer = api.WithSpanKind(api.SpanKindProducer)
+	asConsumer = api.WithSpanKind(api.SpanKindConsumer)
+	asClient   = api.WithSpanKind(api.SpanKindClient)
+	system     = semconv.MessagingSystemKey.String("nats")
+	sending    = semconv.MessagingOperationTypeSend
+	processing = semconv.MessagingOperationTypeProcess
+	publish    = semconv.MessagingOperationName("publish")
+	deliver    = semconv.MessagingOperationName("deliver")
+	posted     = semconv.HTTPRequestMethodPost
+)
+
+// Request follows a webhook request to the route from its arrival on. The
+// sender is not trusted to choose our trace or whether it is kept: its own
+// context is only linked to.
+func (t *Tracing) Request(ctx context.Context, source, route string, r *http.Request, arrived time.Time) context.Context {
+	options := [3]api.SpanStartOption{asServer, api.WithTimestamp(arrived)}
+	n := 2
+	if theirs := r.Header["Traceparent"]; len(theirs) == 1 {
+		if c, ok := parseParent(theirs[0]); ok {
+			options[n] = api.WithLinks(api.Link{SpanContext: c})
+			n++
+		}
+	}
+	ctx, span := t.tracer.Start(ctx, "POST", options[:n]...)
+	if !span.IsRecording() {
+		return ctx
+	}
+	span.SetName("POST " + route)
+	scheme := "http"
+	if r.TLS != nil {
+		scheme = "https"
+	}
+	// The path itself may end in a token; the route is what is known of it.
+	span.SetAttributes(posted, semconv.HTTPRoute(route), semconv.URLPath(route), semconv.URLScheme(scheme), keySource.String(source))
+	return ctx
+}
+
+// Answered ends what Request began.
+func (t *Tracing) Answered(ctx context.Context, outcome string, status, bytes int) {
+	span := api.SpanFromContext(ctx)
+	if !span.IsRecording() {
+		return
+	}
+	span.SetAttributes(semconv.HTTPResponseStatusCode(status), keyOutcome.String(outcome), semconv.HTTPRequestBodySize(bytes))
+	if status >= http.StatusInternalServerError {
+		span.SetAttributes(semconv.ErrorTypeKey.String(strconv.Itoa(status)))
+		span.SetStatus(codes.Error, outcome)
+	}
+	span.End()
+}
+
+// Store follows the storing of e and gives it the trace context that it is
+// stored with: that of the new span, or, where none is recorded, that of the
+// request, so that nobody behind us records one either.
+func (t *Tracing) Store(ctx context.Context, e *event.Event) context.Context {
+	parent := api.SpanFromContext(ctx)
+	if c := parent.SpanContext(); c.IsValid() && !parent.IsRecording() && t.env.byParent {
+		e.TraceParent = formatParent(c)
+		return ctx
+	}
+	ctx, span := t.tracer.Start(ctx, "publish", asProducer)
+	e.TraceParent = formatParent(span.SpanContext())
+	if span.IsRecording() {
+		span.SetAttributes(system, sending, publish, semconv.MessagingDestinationName(e.Subject),
+			keyEventID.String(e.ID), semconv.MessagingMessageBodySize(len(e.Body)))
+	}
+	return ctx
+}
+
+// Stored ends what Store began.
+func (t *Tracing) Stored(ctx context.Context, r event.Receipt, err error) {
+	span := api.SpanFromContext(ctx)
+	if !span.IsRecording() {
+		return
+	}
+	if err != nil {
+		fail(span, "store", err.Error())
+	} else {
+		span.SetAttributes(keySeq.Int64(int64(r.Seq)))
+		if r.Duplicate {
+			span.SetAttributes(keyDuplicate.Bool(true))
+		}
+	}
+	span.End()
+}
+
+// Delivery follows one delivery from began on, within the trace that the event
+// was stored in. It returns ctx itself when that is not recorded: then nothing
+// is allocated. An event that was stored without a trace has none. link, if
+// any, is the trace context of what the delivery was made by.
+func (t *Tracing) Delivery(ctx context.Context, sink, route string, a *delivery.Attempt, began time.Time, link string) context.Context {
+	if t.env.byParent && !sampledParent(a.Event.TraceParent) {
+		return ctx
+	}
+	parent, ok := parseParent(a.Event.TraceParent)
+	if !ok {
+		return ctx
+	}
+	under, span := t.tracer.Start(api.ContextWithRemoteSpanContext(ctx, parent), "deliver "+sink,
+		asConsumer, api.WithTimestamp(began))
+	if !span.IsRecording() {
+		return ctx
+	}
+	if c, ok := parseParent(link); ok {
+		span.AddLink(api.Link{SpanContext: c})
+	}
+	span.SetAttributes(system, processing, deliver, semconv.MessagingDestinationName(a.Event.Subject),
+		keySink.String(sink), keyRoute.String(route), keyEventID.String(a.Event.ID), keySeq.Int64(int64(a.Event.Seq)))
+	if a.Origin != "" {
+		span.SetAttributes(keyOrigin.String(a.Origin))
+	}
+	return under
+}
+
+// Attempt follows one attempt of a followed delivery. It returns the trace
+// context that goes out with the event, or ctx itself and "".
+func (t *Tracing) Attempt(ctx context.Context, sink string, a *delivery.Attempt) (context.Context, string) {
+	if !api.SpanFromContext(ctx).IsRecording() {
+		return ctx, ""
+	}
+	ctx, span := t.tracer.Start(ctx, "attempt "+sink, asClient)
+	span.SetAttributes(keySink.String(sink), keyAttempt.Int(a.Attempts+1))
+	if c, ok := parseParent(a.LastAttempt); ok {
+		span.AddLink(api.Link{SpanContext: c})
+	}
+	return ctx, formatParent(span.SpanContext())
+}
+
+// Batch follows one attempt with several events: a trace of its own, linked
+// to those of the events, which is kept when one of these is.
+func (t *Tracing) Batch(ctx context.Context, sink string, events []event.Event) (context.Context, string) {
+	var links []api.Link
+	kept := 0
+	for i := range events {
+		if p := events[i].TraceParent; sampledParent(p) {
+			if c, ok := parseParent(p); ok && len(links) < maxLinks {
+				links = append(links, api.Link{SpanContext: c})
+			}
+			kept++
+		}
+	}
+	if kept == 0 {
+		return ctx, ""
+	}
+	keep := context.WithValue(ctx, keepKey{}, true)
+	under, span := t.tracer.Start(keep, "attempt "+sink, asClient, api.WithNewRoot(), api.WithLinks(links...))
+	span.SetAttributes(keySink.String(sink), semconv.MessagingBatchMessageCount(len(events)))
+	return under, formatParent(span.SpanContext())
+}
+
+// Attempted ends what Attempt or Batch began.
+func (t *Tracing) Attempted(ctx context.Context, v delivery.Verdict, notes *delivery.Trace) {
+	span := api.SpanFromContext(ctx)
+	if !span.IsRecording() {
+		return
+	}
+	if p := notes.Peer(); p.Host != "" {
+		span.SetAttributes(semconv.HTTPRequestMethodKey.String(p.Method), semconv.ServerAddress(p.Host))
+		if p.Port != 0 {
+			span.SetAttributes(semconv.ServerPort(p.Port))
+		}
+		if p.Status != 0 {
+			span.SetAttributes(semconv.HTTPResponseStatusCode(p.Status))
+		}
+	}
+	took := notes.Timings()
+	seconds(span, keyDNS, took.DNS)
+	seconds(span, keyConnect, took.Connect)
+	seconds(span, keyTLS, took.TLS)
+	judged(span, v)
+	span.End()
+}
+
+// Settled ends what Delivery began.
+func (t *Tracing) Settled(ctx context.Context, v delivery.Verdict) {
+	span := api.SpanFromContext(ctx)
+	if !span.IsRecording() {
+		return
+	}
+	span.SetAttributes(keyOutcome.String(v.Action.String()))
+	if v.Action == delivery.Again {
+		seconds(span, keyDelay, v.Delay)
+	}
+	judged(span, v)
+	span.End()
+}
+
+func seconds(span api.Span, key attribute.Key, d time.Duration) {
+	if d > 0 {
+		span.SetAttributes(key.Float64(d.Seconds()))
+	}
+}
+
+// judged notes a failure.
+func judged(span api.Span, v delivery.Verdict) {
+	if v.Action != delivery.Again && v.Action != delivery.Bury {
+		return
+	}
+	span.SetAttributes(keyClass.String(string(v.Class)))
+	kind := string(v.Class)
+	if v.Status != 0 {
+		kind = strconv.Itoa(v.Status)
+	}
+	fail(span, kind, v.Reason)
+}
+
+// fail gives the span an error. The reason holds no secret: it is what logs
+// and dead letters show.
+func fail(span api.Span, kind, reason string) {
+	span.SetAttributes(semconv.ErrorTypeKey.String(kind))
+	span.AddEvent("exception", api.WithAttributes(semconv.ExceptionType(kind), semconv.ExceptionMessage(reason)))
+	span.SetStatus(codes.Error, reason)
+}
