@@ -40,7 +40,7 @@ func arms() []arm {
 		{"deliver 1 sink, no records", deliver(1, noRecordsVariable+"=1")},
 		{"deliver 8 sinks", deliver(8)},
 		{"accept process, 500/s", paced},
-	}, isolationArms(), sinkArms())
+	}, isolationArms(), sinkArms(), traceArms())
 }
 
 func runCeiling(ctx context.Context, o options, round int) (sample, error) {
@@ -107,6 +107,7 @@ func deliver(sinks int, env ...string) func(context.Context, options, int) (samp
 				return res, err
 			}
 			res.took = time.Since(begin)
+			time.Sleep(o.pause)
 			return res, nil
 		})
 	}

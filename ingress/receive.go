@@ -13,9 +13,10 @@ func (s *Server) follow(c echo.Context, ep *endpoint, arrived time.Time) (rep re
 	if s.options.Tracing == nil {
 		return s.receive(s.lifetime, c, ep, arrived)
 	}
-	ctx := s.options.Tracing.Request(s.lifetime, ep.Name, ep.Path, c.Request(), arrived)
+	r := c.Request()
+	ctx := s.options.Tracing.Request(s.lifetime, r, arrived)
 	rep = reply{status: http.StatusInternalServerError, outcome: OutcomePanic} // unless receive returns
-	defer func() { s.options.Tracing.Answered(ctx, rep.outcome, rep.status, rep.bytes) }()
+	defer func() { s.options.Tracing.Answered(ctx, ep.Name, ep.Path, r, rep.outcome, rep.status) }()
 	rep = s.receive(ctx, c, ep, arrived)
 	return rep
 }

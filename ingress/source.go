@@ -31,10 +31,10 @@ type Publisher interface {
 // may be called concurrently and neither block nor fail.
 type Tracing interface {
 	// Request returns ctx with a request that has arrived, which it follows.
-	// The route is the path without what may be a token.
-	Request(ctx context.Context, source, route string, r *http.Request, arrived time.Time) context.Context
-	// Answered ends what Request began. The outcome is one of the Outcome constants.
-	Answered(ctx context.Context, outcome string, status, bytes int)
+	Request(ctx context.Context, r *http.Request, arrived time.Time) context.Context
+	// Answered ends what Request began. The route is the path without what may
+	// be a token, the outcome one of the Outcome constants.
+	Answered(ctx context.Context, source, route string, r *http.Request, outcome string, status int)
 }
 
 // Rejection is a request that failed verification.

@@ -143,7 +143,7 @@ func (w *Worker) lead(ctx context.Context, a *delivery.Attempt, o *batch) {
 	o.start = time.Now()
 	trying := ctx
 	if w.tracing != nil {
-		trying, o.followed = w.tracing.Batch(ctx, w.sink.Name, o.events)
+		trying, o.followed = w.tracing.Batch(ctx, w.names.attempt, o.events)
 	}
 	o.errs = w.attemptBatch(trying, o)
 	now := time.Now()
@@ -162,7 +162,7 @@ func (w *Worker) lead(ctx context.Context, a *delivery.Attempt, o *batch) {
 		w.gate.finish(epoch, result, v.Delay, v.Reason)
 	}
 	if o.followed != "" {
-		w.tracing.Attempted(trying, v, o.trace)
+		w.tracing.Attempted(trying, w.sink.Name, 0, v, o.trace)
 	}
 }
 

@@ -77,7 +77,7 @@ func (w *Worker) settled(ctx context.Context, a *delivery.Attempt, t tried, err 
 	}
 	w.logAttempt(ctx, a, t.decision, took, v)
 	if w.tracing != nil {
-		w.tracing.Settled(ctx, v)
+		w.tracing.Settled(ctx, w.sink.Name, t.decision.Route, a, v)
 	}
 	return v
 }

@@ -56,6 +56,7 @@ type Worker struct {
 	backlog backlog
 	observe func(Observation)
 	tracing Tracing // nil: nobody follows
+	names   names
 	log     *slog.Logger
 	repeats repeats
 	panics  sync.Once
@@ -79,6 +80,7 @@ func NewWorker(o WorkerOptions) *Worker {
 		backlog: backlog{count: o.Outstanding, most: o.MaxOutstanding},
 		observe: o.Observe,
 		tracing: o.Tracing,
+		names:   namesOf(o.Sink.Name),
 		log:     o.Logger.With(keySink, o.Sink.Name),
 	}
 	if w.backlog.most <= 0 {
@@ -164,7 +166,7 @@ func (w *Worker) Handle(ctx context.Context, a delivery.Attempt) delivery.Verdic
 		w.gate.finish(epoch, outcomeOf(v), v.Delay, v.Reason)
 	}
 	if trace != "" {
-		w.tracing.Attempted(trying, v, t.trace)
+		w.tracing.Attempted(trying, w.sink.Name, a.Attempts+1, v, t.trace)
 		v.Trace = trace
 	}
 	return w.settled(followed, &a, t, err, v)

@@ -64,7 +64,7 @@ func (p publisher) followed(ctx context.Context, t *telemetry.Tracing, e event.E
 	within := t.Store(ctx, &e)
 	r, err := p.publish(within, e)
 	if within != ctx {
-		t.Stored(within, r, err)
+		t.Stored(within, &e, r, err)
 	}
 	return r, err
 }

@@ -47,12 +47,17 @@ var (
 	publish    = semconv.MessagingOperationName("publish")
 	deliver    = semconv.MessagingOperationName("deliver")
 	posted     = semconv.HTTPRequestMethodPost
+
+	plainScheme, secureScheme = semconv.URLScheme("http"), semconv.URLScheme("https")
 )
 
-// Request follows a webhook request to the route from its arrival on. The
-// sender is not trusted to choose our trace or whether it is kept: its own
-// context is only linked to.
-func (t *Tracing) Request(ctx context.Context, source, route string, r *http.Request, arrived time.Time) context.Context {
+// A span is given all its attributes at once, when it ends: the library copies
+// them each time, and most of what a recorded span costs is attributes.
+
+// Request follows a webhook request from its arrival on. The sender is not
+// trusted to choose our trace or whether it is kept: its own context is only
+// linked to.
+func (t *Tracing) Request(ctx context.Context, r *http.Request, arrived time.Time) context.Context {
 	options := [3]api.SpanStartOption{asServer, api.WithTimestamp(arrived)}
 	n := 2
 	if theirs := r.Header["Traceparent"]; len(theirs) == 1 {
@@ -61,27 +66,24 @@ func (t *Tracing) Request(ctx context.Context, source, route string, r *http.Req
 			n++
 		}
 	}
-	ctx, span := t.tracer.Start(ctx, "POST", options[:n]...)
-	if !span.IsRecording() {
-		return ctx
-	}
-	span.SetName("POST " + route)
-	scheme := "http"
-	if r.TLS != nil {
-		scheme = "https"
-	}
-	// The path itself may end in a token; the route is what is known of it.
-	span.SetAttributes(posted, semconv.HTTPRoute(route), semconv.URLPath(route), semconv.URLScheme(scheme), keySource.String(source))
+	ctx, _ = t.tracer.Start(ctx, "POST", options[:n]...)
 	return ctx
 }
 
-// Answered ends what Request began.
-func (t *Tracing) Answered(ctx context.Context, outcome string, status, bytes int) {
+// Answered ends what Request began. The route is the request's path without
+// what may be a token.
+func (t *Tracing) Answered(ctx context.Context, source, route string, r *http.Request, outcome string, status int) {
 	span := api.SpanFromContext(ctx)
 	if !span.IsRecording() {
 		return
 	}
-	span.SetAttributes(semconv.HTTPResponseStatusCode(status), keyOutcome.String(outcome), semconv.HTTPRequestBodySize(bytes))
+	span.SetName("POST " + route)
+	scheme := plainScheme
+	if r.TLS != nil {
+		scheme = secureScheme
+	}
+	span.SetAttributes(posted, semconv.HTTPRoute(route), semconv.URLPath(route), scheme, keySource.String(source),
+		semconv.HTTPResponseStatusCode(status), keyOutcome.String(outcome))
 	if status >= http.StatusInternalServerError {
 		span.SetAttributes(semconv.ErrorTypeKey.String(strconv.Itoa(status)))
 		span.SetStatus(codes.Error, outcome)
@@ -100,26 +102,22 @@ func (t *Tracing) Store(ctx context.Context, e *event.Event) context.Context {
 	}
 	ctx, span := t.tracer.Start(ctx, "publish", asProducer)
 	e.TraceParent = formatParent(span.SpanContext())
-	if span.IsRecording() {
-		span.SetAttributes(system, sending, publish, semconv.MessagingDestinationName(e.Subject),
-			keyEventID.String(e.ID), semconv.MessagingMessageBodySize(len(e.Body)))
-	}
 	return ctx
 }
 
 // Stored ends what Store began.
-func (t *Tracing) Stored(ctx context.Context, r event.Receipt, err error) {
+func (t *Tracing) Stored(ctx context.Context, e *event.Event, r event.Receipt, err error) {
 	span := api.SpanFromContext(ctx)
 	if !span.IsRecording() {
 		return
 	}
-	if err != nil {
+	span.SetAttributes(system, sending, publish, semconv.MessagingDestinationName(e.Subject),
+		keyEventID.String(e.ID), keySeq.Int64(int64(r.Seq)))
+	switch {
+	case err != nil:
 		fail(span, "store", err.Error())
-	} else {
-		span.SetAttributes(keySeq.Int64(int64(r.Seq)))
-		if r.Duplicate {
-			span.SetAttributes(keyDuplicate.Bool(true))
-		}
+	case r.Duplicate:
+		span.SetAttributes(keyDuplicate.Bool(true))
 	}
 	span.End()
 }
@@ -128,7 +126,7 @@ func (t *Tracing) Stored(ctx context.Context, r event.Receipt, err error) {
 // was stored in. It returns ctx itself when that is not recorded: then nothing
 // is allocated. An event that was stored without a trace has none. link, if
 // any, is the trace context of what the delivery was made by.
-func (t *Tracing) Delivery(ctx context.Context, sink, route string, a *delivery.Attempt, began time.Time, link string) context.Context {
+func (t *Tracing) Delivery(ctx context.Context, name string, a *delivery.Attempt, began time.Time, link string) context.Context {
 	if t.env.byParent && !sampledParent(a.Event.TraceParent) {
 		return ctx
 	}
@@ -136,30 +134,23 @@ func (t *Tracing) Delivery(ctx context.Context, sink, route string, a *delivery.
 	if !ok {
 		return ctx
 	}
-	under, span := t.tracer.Start(api.ContextWithRemoteSpanContext(ctx, parent), "deliver "+sink,
-		asConsumer, api.WithTimestamp(began))
+	under, span := t.tracer.Start(api.ContextWithRemoteSpanContext(ctx, parent), name, asConsumer, api.WithTimestamp(began))
 	if !span.IsRecording() {
 		return ctx
 	}
 	if c, ok := parseParent(link); ok {
 		span.AddLink(api.Link{SpanContext: c})
 	}
-	span.SetAttributes(system, processing, deliver, semconv.MessagingDestinationName(a.Event.Subject),
-		keySink.String(sink), keyRoute.String(route), keyEventID.String(a.Event.ID), keySeq.Int64(int64(a.Event.Seq)))
-	if a.Origin != "" {
-		span.SetAttributes(keyOrigin.String(a.Origin))
-	}
 	return under
 }
 
 // Attempt follows one attempt of a followed delivery. It returns the trace
 // context that goes out with the event, or ctx itself and "".
-func (t *Tracing) Attempt(ctx context.Context, sink string, a *delivery.Attempt) (context.Context, string) {
+func (t *Tracing) Attempt(ctx context.Context, name string, a *delivery.Attempt) (context.Context, string) {
 	if !api.SpanFromContext(ctx).IsRecording() {
 		return ctx, ""
 	}
-	ctx, span := t.tracer.Start(ctx, "attempt "+sink, asClient)
-	span.SetAttributes(keySink.String(sink), keyAttempt.Int(a.Attempts+1))
+	ctx, span := t.tracer.Start(ctx, name, asClient)
 	if c, ok := parseParent(a.LastAttempt); ok {
 		span.AddLink(api.Link{SpanContext: c})
 	}
@@ -168,67 +159,79 @@ func (t *Tracing) Attempt(ctx context.Context, sink string, a *delivery.Attempt)
 
 // Batch follows one attempt with several events: a trace of its own, linked
 // to those of the events, which is kept when one of these is.
-func (t *Tracing) Batch(ctx context.Context, sink string, events []event.Event) (context.Context, string) {
+func (t *Tracing) Batch(ctx context.Context, name string, events []event.Event) (context.Context, string) {
 	var links []api.Link
-	kept := 0
 	for i := range events {
-		if p := events[i].TraceParent; sampledParent(p) {
-			if c, ok := parseParent(p); ok && len(links) < maxLinks {
+		if p := events[i].TraceParent; len(links) < maxLinks && sampledParent(p) {
+			if c, ok := parseParent(p); ok {
 				links = append(links, api.Link{SpanContext: c})
 			}
-			kept++
 		}
 	}
-	if kept == 0 {
+	if len(links) == 0 {
 		return ctx, ""
 	}
 	keep := context.WithValue(ctx, keepKey{}, true)
-	under, span := t.tracer.Start(keep, "attempt "+sink, asClient, api.WithNewRoot(), api.WithLinks(links...))
-	span.SetAttributes(keySink.String(sink), semconv.MessagingBatchMessageCount(len(events)))
-	return under, formatParent(span.SpanContext())
+	ctx, span := t.tracer.Start(keep, name, asClient, api.WithNewRoot(), api.WithLinks(links...))
+	span.SetAttributes(semconv.MessagingBatchMessageCount(len(events)))
+	return ctx, formatParent(span.SpanContext())
 }
 
-// Attempted ends what Attempt or Batch began.
-func (t *Tracing) Attempted(ctx context.Context, v delivery.Verdict, notes *delivery.Trace) {
+// Attempted ends what Attempt or Batch began. number counts the attempts of
+// the delivery from 1; 0 is none.
+func (t *Tracing) Attempted(ctx context.Context, sink string, number int, v delivery.Verdict, notes *delivery.Trace) {
 	span := api.SpanFromContext(ctx)
 	if !span.IsRecording() {
 		return
 	}
+	var room [10]attribute.KeyValue
+	all := append(room[:0], keySink.String(sink))
+	if number > 0 {
+		all = append(all, keyAttempt.Int(number))
+	}
 	if p := notes.Peer(); p.Host != "" {
-		span.SetAttributes(semconv.HTTPRequestMethodKey.String(p.Method), semconv.ServerAddress(p.Host))
+		all = append(all, semconv.HTTPRequestMethodKey.String(p.Method), semconv.ServerAddress(p.Host))
 		if p.Port != 0 {
-			span.SetAttributes(semconv.ServerPort(p.Port))
+			all = append(all, semconv.ServerPort(p.Port))
 		}
 		if p.Status != 0 {
-			span.SetAttributes(semconv.HTTPResponseStatusCode(p.Status))
+			all = append(all, semconv.HTTPResponseStatusCode(p.Status))
 		}
 	}
 	took := notes.Timings()
-	seconds(span, keyDNS, took.DNS)
-	seconds(span, keyConnect, took.Connect)
-	seconds(span, keyTLS, took.TLS)
+	all = seconds(all, keyDNS, took.DNS)
+	all = seconds(all, keyConnect, took.Connect)
+	all = seconds(all, keyTLS, took.TLS)
+	span.SetAttributes(all...)
 	judged(span, v)
 	span.End()
 }
 
 // Settled ends what Delivery began.
-func (t *Tracing) Settled(ctx context.Context, v delivery.Verdict) {
+func (t *Tracing) Settled(ctx context.Context, sink, route string, a *delivery.Attempt, v delivery.Verdict) {
 	span := api.SpanFromContext(ctx)
 	if !span.IsRecording() {
 		return
 	}
-	span.SetAttributes(keyOutcome.String(v.Action.String()))
-	if v.Action == delivery.Again {
-		seconds(span, keyDelay, v.Delay)
+	var room [9]attribute.KeyValue
+	all := append(room[:0], system, processing, deliver, semconv.MessagingDestinationName(a.Event.Subject),
+		keySink.String(sink), keyRoute.String(route), keyOutcome.String(v.Action.String()))
+	if a.Origin != "" {
+		all = append(all, keyOrigin.String(a.Origin))
 	}
+	if v.Action == delivery.Again {
+		all = seconds(all, keyDelay, v.Delay)
+	}
+	span.SetAttributes(all...)
 	judged(span, v)
 	span.End()
 }
 
-func seconds(span api.Span, key attribute.Key, d time.Duration) {
-	if d > 0 {
-		span.SetAttributes(key.Float64(d.Seconds()))
+func seconds(all []attribute.KeyValue, key attribute.Key, d time.Duration) []attribute.KeyValue {
+	if d <= 0 {
+		return all
 	}
+	return append(all, key.Float64(d.Seconds()))
 }
 
 // judged notes a failure.
