@@ -69,6 +69,9 @@ func (w *Worker) settled(ctx context.Context, a *delivery.Attempt, t tried, err 
 	if took == 0 && !t.start.IsZero() {
 		took = time.Since(t.start)
 	}
+	if w.tracing != nil {
+		w.tracing.Settled(ctx, w.sink.Name, t.decision.Route, a, v)
+	}
 	if w.observe != nil {
 		w.observe(Observation{
 			Sink: w.sink.Name, Lane: a.Lane, Event: a.Event, Decision: t.decision, Rules: t.rules, History: a.History,
@@ -76,9 +79,6 @@ func (w *Worker) settled(ctx context.Context, a *delivery.Attempt, t tried, err 
 		})
 	}
 	w.logAttempt(ctx, a, t.decision, took, v)
-	if w.tracing != nil {
-		w.tracing.Settled(ctx, w.sink.Name, t.decision.Route, a, v)
-	}
 	return v
 }
 

@@ -9,7 +9,6 @@ import (
 	"os"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/exporters/stdout/stdouttrace"
@@ -180,7 +179,7 @@ type Span struct {
 	Name, Kind        string
 	Start, End        time.Time
 	Failed            bool
-	// Attributes are those of text.
+	// Attributes are as text.
 	Attributes map[string]string
 }
 
@@ -201,9 +200,7 @@ func (w watcher) OnEnd(s trace.ReadOnlySpan) {
 		out.Parent = s.Parent().SpanID().String()
 	}
 	for _, a := range s.Attributes() {
-		if a.Value.Type() == attribute.STRING {
-			out.Attributes[string(a.Key)] = a.Value.AsString()
-		}
+		out.Attributes[string(a.Key)] = a.Value.Emit()
 	}
 	w.tell(out)
 }
