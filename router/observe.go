@@ -106,7 +106,7 @@ func (w *Worker) logAttempt(ctx context.Context, a *delivery.Attempt, d Decision
 			slog.Duration(keyDelay, v.Delay), slog.String(keyReason, v.Reason))
 	}
 	if repeated > 0 {
-		attrs = append(attrs, slog.Int("not_logged", repeated))
+		attrs = append(attrs, slog.Int("repeated", repeated))
 	}
 	w.log.LogAttrs(ctx, level, "attempt", attrs...)
 }

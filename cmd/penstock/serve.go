@@ -55,10 +55,12 @@ func (p process) serve(ctx context.Context, f serveFlags) error {
 	if err := checkRoles(f.roles); err != nil {
 		return err
 	}
-	logger, text, err := f.log.logger(p.stderr, p.attends(p.stderr))
+	log, text, err := p.log(p.stderr, &f.log)
 	if err != nil {
 		return err
 	}
+	defer log.Close()
+	logger := log.Logger()
 	c, ownSecret, err := p.configuration(f)
 	if err != nil {
 		return err
