@@ -224,12 +224,18 @@ func (c *natsCluster) makeKey(role string) (public string) {
 	return public
 }
 
-// makeCertificates writes a certificate for 127.0.0.1 that is its own authority.
 func (c *natsCluster) makeCertificates() {
-	c.t.Helper()
+	c.ca = c.path("server.pem")
+	writeCertificate(c.t, c.ca, c.path("server.key"))
+}
+
+// writeCertificate writes a certificate for 127.0.0.1 that is its own
+// authority, and its key.
+func writeCertificate(t *testing.T, certFile, keyFile string) {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		c.t.Fatal(err)
+		t.Fatal(err)
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "penstock test"},
@@ -240,20 +246,19 @@ func (c *natsCluster) makeCertificates() {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
-		c.t.Fatal(err)
+		t.Fatal(err)
 	}
 	private, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		c.t.Fatal(err)
+		t.Fatal(err)
 	}
-	c.ca = c.path("server.pem")
-	for file, block := range map[string]*pem.Block{"server.pem": {Type: "CERTIFICATE", Bytes: der}, "server.key": {Type: "PRIVATE KEY", Bytes: private}} {
+	for file, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: der}, keyFile: {Type: "PRIVATE KEY", Bytes: private}} {
 		var b bytes.Buffer
 		if err := pem.Encode(&b, block); err != nil {
-			c.t.Fatal(err)
+			t.Fatal(err)
 		}
-		if err := os.WriteFile(c.path(file), b.Bytes(), 0o600); err != nil {
-			c.t.Fatal(err)
+		if err := os.WriteFile(file, b.Bytes(), 0o600); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

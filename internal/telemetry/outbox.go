@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,6 +14,9 @@ import (
 // exportLogGap is the least time between two lines about spans that were lost.
 const exportLogGap = time.Minute
 
+// maxSaid bounds how much of an error is logged.
+const maxSaid = 300
+
 // outbox sends spans in batches. It wraps the library's batching so that what
 // is lost is counted and told in our log: the library would tell its global
 // error handler.
@@ -20,6 +24,7 @@ type outbox struct {
 	trace.SpanProcessor
 	inner trace.SpanExporter
 	log   *slog.Logger
+	clean *strings.Replacer // of what the receiver says
 
 	room    int64 // how many may wait
 	waiting atomic.Int64
@@ -33,7 +38,11 @@ type outbox struct {
 }
 
 func newOutbox(e trace.SpanExporter, env traceEnv, log *slog.Logger) *outbox {
-	o := &outbox{inner: e, log: log, room: int64(env.queue)}
+	var pairs []string
+	for _, secret := range env.secrets {
+		pairs = append(pairs, secret, "[hidden]")
+	}
+	o := &outbox{inner: e, log: log, clean: strings.NewReplacer(pairs...), room: int64(env.queue)}
 	o.SpanProcessor = trace.NewBatchSpanProcessor(sender{o},
 		trace.WithMaxQueueSize(env.queue), trace.WithMaxExportBatchSize(min(env.batch, env.queue)))
 	return o
@@ -75,7 +84,16 @@ func (o *outbox) failed(err error, now time.Time) {
 	n := o.lost() - o.told
 	o.told += n
 	o.logged = now
-	o.log.Warn("traces not sent; events are not affected", "err", err, "spans", n)
+	o.log.Warn("traces not sent; events are not affected", "err", o.said(err), "spans", n)
+}
+
+// said is an error as one short line. A receiver may answer with what it was sent.
+func (o *outbox) said(err error) string {
+	text := strings.Join(strings.Fields(o.clean.Replace(err.Error())), " ")
+	if len(text) > maxSaid {
+		text = strings.ToValidUTF8(text[:maxSaid], "") + "..."
+	}
+	return text
 }
 
 // sender is the exporter that an outbox gives to the library.

@@ -26,6 +26,8 @@ type traceEnv struct {
 	byParent bool
 	// queue is how many spans may wait, batch how many are sent at a time.
 	queue, batch int
+	// secrets are words that no line of the log may show.
+	secrets []string
 }
 
 // readTraceEnv reads the variables. As the specification has it, a value that
@@ -61,7 +63,9 @@ func readTraceEnv(env func(string) (string, bool), log *slog.Logger) traceEnv {
 	e.protocol(get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"), log)
 	for _, name := range []string{"OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"} {
 		// The exporter would print a value that it cannot read, secrets and all.
-		if err := checkHeaders(get(name)); err != nil {
+		secrets, err := headerSecrets(get(name))
+		e.secrets = append(e.secrets, secrets...)
+		if err != nil {
 			log.Warn(name+" is not key=value,...; traces are off", "err", err)
 			e.exporter = exporterNone
 		}
@@ -113,27 +117,38 @@ func (e *traceEnv) sample(name, arg string, log *slog.Logger) {
 	}
 }
 
-// checkHeaders says what is wrong with a list of headers, without showing it.
-func checkHeaders(list string) error {
+// leastSecret is how long a word is at least to be taken for a secret.
+const leastSecret = 4
+
+// headerSecrets are the words of the values in a list of headers, or what is
+// wrong with it, without showing it.
+func headerSecrets(list string) ([]string, error) {
 	if list == "" {
-		return nil
+		return nil, nil
 	}
+	var words []string
 	for pair := range strings.SplitSeq(list, ",") {
 		name, value, ok := strings.Cut(pair, "=")
 		name = strings.TrimSpace(name)
 		if !ok || name == "" {
-			return errors.New("a header has no name or no =")
+			return nil, errors.New("a header has no name or no =")
 		}
 		for _, r := range name {
 			if r <= ' ' || r > '~' || strings.ContainsRune("()<>@,;:\\\"/[]?={}", r) {
-				return errors.New("the name of a header has a character that names have not")
+				return nil, errors.New("the name of a header has a character that names have not")
 			}
 		}
-		if _, err := url.PathUnescape(value); err != nil {
-			return errors.New("the value of a header is not percent-encoded")
+		plain, err := url.PathUnescape(value)
+		if err != nil {
+			return nil, errors.New("the value of a header is not percent-encoded")
+		}
+		for _, word := range append(strings.Fields(plain), strings.Fields(value)...) {
+			if len(word) >= leastSecret && word != "Bearer" && word != "Basic" {
+				words = append(words, word)
+			}
 		}
 	}
-	return nil
+	return words, nil
 }
 
 // positive reads a whole number above 0.
