@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -112,7 +113,7 @@ func (t *Tracing) Stored(ctx context.Context, e *event.Event, r event.Receipt, e
 		return
 	}
 	span.SetAttributes(system, sending, publish, semconv.MessagingDestinationName(e.Subject),
-		keyEventID.String(e.ID), keySeq.Int64(int64(r.Seq)))
+		keyEventID.String(valid(e.ID)), keySeq.Int64(int64(r.Seq)))
 	switch {
 	case err != nil:
 		fail(span, "store", err.Error())
@@ -227,6 +228,10 @@ func (t *Tracing) Settled(ctx context.Context, sink, route string, a *delivery.A
 	span.End()
 }
 
+// valid is s as protobuf takes it: with one wrong byte in it a whole batch of
+// spans would not be sent.
+func valid(s string) string { return strings.ToValidUTF8(s, "?") }
+
 func seconds(all []attribute.KeyValue, key attribute.Key, d time.Duration) []attribute.KeyValue {
 	if d <= 0 {
 		return all
@@ -250,6 +255,7 @@ func judged(span api.Span, v delivery.Verdict) {
 // fail gives the span an error. The reason holds no secret: it is what logs
 // and dead letters show.
 func fail(span api.Span, kind, reason string) {
+	reason = valid(reason)
 	span.SetAttributes(semconv.ErrorTypeKey.String(kind))
 	span.AddEvent("exception", api.WithAttributes(semconv.ExceptionType(kind), semconv.ExceptionMessage(reason)))
 	span.SetStatus(codes.Error, reason)

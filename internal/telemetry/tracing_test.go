@@ -236,6 +236,21 @@ func TestAFullOutboxDropsAndDoesNotWait(t *testing.T) {
 	}
 }
 
+// One text that is not UTF-8 would cost all spans that are sent with it.
+func TestTextIsValid(t *testing.T) {
+	t.Parallel()
+	var got []Span
+	tr := NewTracing(TracingOptions{Env: lookup(nil), Spans: func(s Span) { got = append(got, s) }})
+	e := event.Event{ID: "a\xffb", Subject: "order.created"}
+	tr.Stored(tr.Store(t.Context(), &e), &e, event.Receipt{}, errors.New("no \xfe room"))
+	if len(got) != 1 || !got[0].Failed {
+		t.Fatalf("spans %+v, want one that failed", got)
+	}
+	if id := got[0].Attributes["penstock.event.id"]; id != "a?b" {
+		t.Errorf("the id is %q, want a?b", id)
+	}
+}
+
 // The path of a request may end in a token, and its query may hold anything.
 func TestARequestsSpanHoldsNoToken(t *testing.T) {
 	t.Parallel()
