@@ -154,9 +154,9 @@ func (t *Tracing) exporter(ctx context.Context) (trace.SpanExporter, error) {
 		}
 		return stdouttrace.New(stdouttrace.WithWriter(w))
 	case t.env.grpc:
-		return otlptracegrpc.New(ctx)
+		return newOTLP(ctx, otlptracegrpc.NewClient())
 	}
-	return otlptracehttp.New(ctx)
+	return newOTLP(ctx, otlptracehttp.NewClient())
 }
 
 // keepKey marks a context whose span is kept whatever the sampler says.
