@@ -82,7 +82,7 @@ func (o *otlp) envelope(s trace.ReadOnlySpan) []*wire.ResourceSpans {
 	r, scope := &resource.Resource{}, s.InstrumentationScope()
 	for _, a := range s.Resource().Attributes() {
 		r.Attributes = append(r.Attributes, &common.KeyValue{Key: string(a.Key),
-			Value: &common.AnyValue{Value: &common.AnyValue_StringValue{StringValue: a.Value.Emit()}}})
+			Value: &common.AnyValue{Value: &common.AnyValue_StringValue{StringValue: a.Value.String()}}})
 	}
 	return []*wire.ResourceSpans{{
 		Resource: r, SchemaUrl: s.Resource().SchemaURL(),
@@ -107,7 +107,7 @@ func (o *otlp) span(s trace.ReadOnlySpan) *wire.Span {
 	out.Attributes = o.attributes(out.Attributes[:0], s.Attributes())
 	out.DroppedAttributesCount = uint32(s.DroppedAttributes())
 	out.DroppedEventsCount, out.DroppedLinksCount = uint32(s.DroppedEvents()), uint32(s.DroppedLinks())
-	out.Events, out.Links, out.Status = out.Events[:0], out.Links[:0], nil
+	out.Events, out.Links = out.Events[:0], out.Links[:0]
 	for _, e := range s.Events() {
 		out.Events = append(out.Events, &wire.Span_Event{Name: e.Name, TimeUnixNano: uint64(e.Time.UnixNano()), Attributes: o.attributes(nil, e.Attributes)})
 	}
@@ -115,11 +115,19 @@ func (o *otlp) span(s trace.ReadOnlySpan) *wire.Span {
 		traceID, id := l.SpanContext.TraceID(), l.SpanContext.SpanID()
 		out.Links = append(out.Links, &wire.Span_Link{TraceId: traceID[:], SpanId: id[:], Flags: flagsOf(l.SpanContext, l.SpanContext)})
 	}
-	if s.Status().Code == codes.Error {
-		out.Status = o.status.next()
-		out.Status.Code, out.Status.Message = wire.Status_STATUS_CODE_ERROR, s.Status().Description
-	}
+	out.Status = o.status.next()
+	out.Status.Code, out.Status.Message = statusOf(s.Status().Code), s.Status().Description
 	return out
+}
+
+func statusOf(c codes.Code) wire.Status_StatusCode {
+	switch c {
+	case codes.Error:
+		return wire.Status_STATUS_CODE_ERROR
+	case codes.Ok:
+		return wire.Status_STATUS_CODE_OK
+	}
+	return wire.Status_STATUS_CODE_UNSET
 }
 
 // flagsOf are the flags of a context, and whether remote, the one above it, is.
@@ -145,7 +153,7 @@ func (o *otlp) attributes(out []*common.KeyValue, attrs []attribute.KeyValue) []
 			pair.Value.Value = &common.AnyValue_DoubleValue{DoubleValue: v.AsFloat64()}
 		default:
 			text := o.texts.next()
-			text.StringValue, pair.Value.Value = v.Emit(), text
+			text.StringValue, pair.Value.Value = v.String(), text
 		}
 		out = append(out, pair)
 	}

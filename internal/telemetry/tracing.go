@@ -200,7 +200,7 @@ func (w watcher) OnEnd(s trace.ReadOnlySpan) {
 		out.Parent = s.Parent().SpanID().String()
 	}
 	for _, a := range s.Attributes() {
-		out.Attributes[string(a.Key)] = a.Value.Emit()
+		out.Attributes[string(a.Key)] = a.Value.String()
 	}
 	w.tell(out)
 }
