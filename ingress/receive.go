@@ -14,7 +14,7 @@ func (s *Server) follow(c echo.Context, ep *endpoint, arrived time.Time) (rep re
 		return s.receive(s.lifetime, c, ep, arrived)
 	}
 	r := c.Request()
-	ctx := s.options.Tracing.Request(s.lifetime, r, arrived)
+	ctx := s.options.Tracing.Request(s.lifetime, r)
 	rep = reply{status: http.StatusInternalServerError, outcome: OutcomePanic} // unless receive returns
 	defer func() { s.options.Tracing.Answered(ctx, ep.Name, ep.Path, r, rep.outcome, rep.status) }()
 	rep = s.receive(ctx, c, ep, arrived)

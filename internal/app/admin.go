@@ -31,6 +31,9 @@ func (a *App) buildAdmin(catalog *clickfunnels.Catalog) error {
 	if err != nil {
 		return err
 	}
+	if err := a.telemetry.Watch(a.tracing); err != nil {
+		return err
+	}
 	a.console, err = console.New(console.Options{
 		Addr: a.config.Server.Admin, Token: a.config.Server.AdminToken, Dead: a.broker,
 		Sinks: a.sinkStatus, Status: a.status, Outstanding: a.bypassing, Replays: a.replays,

@@ -246,6 +246,9 @@ func TestACollectorThatIsDownHurtsNoDelivery(t *testing.T) {
 		Options{Traces: true, Logger: slog.New(slog.NewTextHandler(log, nil))})
 	accepted(t, p.url(), body("one", "order.created"))
 	eventually(t, "the delivery", func() bool { return len(r.got()) == 1 })
+	if text := metrics(t, p); !strings.Contains(text, "\npenstock_spans_lost_total ") {
+		t.Errorf("the metrics do not tell of spans:\n%s", text)
+	}
 	p.stop()
 	if text := log.String(); strings.Count(text, "traces not sent") != 1 {
 		t.Errorf("the log tells %d times that traces were not sent, want once:\n%s", strings.Count(text, "traces not sent"), text)

@@ -121,5 +121,6 @@ func Metrics() []Metric {
 		sinkWaiting, sinkOutstanding, sinkBypassing, sinkRunning, sinkDead, sinkState,
 		streamEvents, streamBytes, streamLimit, foreignTotal,
 		syncsTotal, syncWaitersTotal, recordsDroppedTotal, buildInfo,
+		spansSentTotal, spansLostTotal,
 	}
 }

@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -38,10 +39,10 @@ const failedStatus = codes.Error
 
 // What is the same for every span of its kind is built once.
 var (
-	asServer   = api.WithSpanKind(api.SpanKindServer)
-	asProducer = api.WithSpanKind(api.SpanKindProducer)
+	asServer   = []api.SpanStartOption{api.WithSpanKind(api.SpanKindServer)}
+	asProducer = []api.SpanStartOption{api.WithSpanKind(api.SpanKindProducer)}
 	asConsumer = api.WithSpanKind(api.SpanKindConsumer)
-	asClient   = api.WithSpanKind(api.SpanKindClient)
+	asClient   = []api.SpanStartOption{api.WithSpanKind(api.SpanKindClient)}
 	system     = semconv.MessagingSystemKey.String("nats")
 	sending    = semconv.MessagingOperationTypeSend
 	processing = semconv.MessagingOperationTypeProcess
@@ -55,19 +56,16 @@ var (
 // A span is given all its attributes at once, when it ends: the library copies
 // them each time, and most of what a recorded span costs is attributes.
 
-// Request follows a webhook request from its arrival on. The sender is not
+// Request follows a webhook request that has just arrived. The sender is not
 // trusted to choose our trace or whether it is kept: its own context is only
 // linked to.
-func (t *Tracing) Request(ctx context.Context, r *http.Request, arrived time.Time) context.Context {
-	options := [3]api.SpanStartOption{asServer, api.WithTimestamp(arrived)}
-	n := 2
-	if theirs := r.Header["Traceparent"]; len(theirs) == 1 {
+func (t *Tracing) Request(ctx context.Context, r *http.Request) context.Context {
+	ctx, span := t.tracer.Start(ctx, "POST", asServer...)
+	if theirs := r.Header["Traceparent"]; len(theirs) == 1 && span.IsRecording() {
 		if c, ok := parseParent(theirs[0]); ok {
-			options[n] = api.WithLinks(api.Link{SpanContext: c})
-			n++
+			span.AddLink(api.Link{SpanContext: c})
 		}
 	}
-	ctx, _ = t.tracer.Start(ctx, "POST", options[:n]...)
 	return ctx
 }
 
@@ -101,7 +99,7 @@ func (t *Tracing) Store(ctx context.Context, e *event.Event) context.Context {
 		e.TraceParent = formatParent(c)
 		return ctx
 	}
-	ctx, span := t.tracer.Start(ctx, "publish", asProducer)
+	ctx, span := t.tracer.Start(ctx, "publish", asProducer...)
 	e.TraceParent = formatParent(span.SpanContext())
 	return ctx
 }
@@ -151,7 +149,7 @@ func (t *Tracing) Attempt(ctx context.Context, name string, a *delivery.Attempt)
 	if !api.SpanFromContext(ctx).IsRecording() {
 		return ctx, ""
 	}
-	ctx, span := t.tracer.Start(ctx, name, asClient)
+	ctx, span := t.tracer.Start(ctx, name, asClient...)
 	if c, ok := parseParent(a.LastAttempt); ok {
 		span.AddLink(api.Link{SpanContext: c})
 	}
@@ -173,7 +171,7 @@ func (t *Tracing) Batch(ctx context.Context, name string, events []event.Event) 
 		return ctx, ""
 	}
 	keep := context.WithValue(ctx, keepKey{}, true)
-	ctx, span := t.tracer.Start(keep, name, asClient, api.WithNewRoot(), api.WithLinks(links...))
+	ctx, span := t.tracer.Start(keep, name, append(slices.Clone(asClient), api.WithNewRoot(), api.WithLinks(links...))...)
 	span.SetAttributes(semconv.MessagingBatchMessageCount(len(events)))
 	return ctx, formatParent(span.SpanContext())
 }

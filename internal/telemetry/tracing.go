@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
@@ -57,7 +58,7 @@ type Tracing struct {
 	env      traceEnv
 	provider *trace.TracerProvider
 	tracer   api.Tracer
-	outbox   *outbox
+	outbox   atomic.Pointer[outbox] // nil before Open, or when spans go nowhere
 }
 
 // NewTracing reads the standard variables OTEL_*. It returns nil when they name
@@ -128,8 +129,9 @@ func (t *Tracing) Open() {
 		t.o.Logger.Warn("traces are off", "err", err)
 		return
 	}
-	t.outbox = newOutbox(exporter, t.env, t.o.Logger)
-	t.provider.RegisterSpanProcessor(t.outbox)
+	o := newOutbox(exporter, t.env, t.o.Logger)
+	t.outbox.Store(o)
+	t.provider.RegisterSpanProcessor(o)
 }
 
 // Close sends what is left, within the flush timeout, and ends. It may be
@@ -140,9 +142,18 @@ func (t *Tracing) Close() {
 	if err := t.provider.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		t.o.Logger.Warn("traces not ended in order", "err", err)
 	}
-	if t.outbox != nil {
-		t.outbox.report()
+	if o := t.outbox.Load(); o != nil {
+		o.report()
 	}
+}
+
+// counts are how many spans were sent, and lost.
+func (t *Tracing) counts() (sent, lost int64) {
+	o := t.outbox.Load()
+	if o == nil {
+		return 0, 0
+	}
+	return o.sent.Load(), o.lost()
 }
 
 func (t *Tracing) exporter(ctx context.Context) (trace.SpanExporter, error) {

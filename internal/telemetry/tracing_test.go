@@ -223,6 +223,34 @@ func TestLostSpansAreCountedAndToldOnce(t *testing.T) {
 	})
 }
 
+// hanging is an exporter whose receiver does not answer.
+type hanging struct{}
+
+// ExportSpans implements trace.SpanExporter.
+func (hanging) ExportSpans(ctx context.Context, _ []trace.ReadOnlySpan) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// Shutdown implements trace.SpanExporter.
+func (hanging) Shutdown(context.Context) error { return nil }
+
+func TestCloseDoesNotWaitForAReceiverThatHangs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		tr := NewTracing(TracingOptions{Env: lookup(map[string]string{"OTEL_TRACES_EXPORTER": "console"}), FlushTimeout: 3 * time.Second})
+		tr.provider.RegisterSpanProcessor(newOutbox(hanging{}, tr.env, tr.o.Logger))
+		var e event.Event
+		tr.Stored(tr.Store(t.Context(), &e), &e, event.Receipt{}, nil)
+		begin := time.Now()
+		tr.Close()
+		if took := time.Since(begin); took != 3*time.Second {
+			t.Errorf("Close took %s, want the flush timeout, 3s", took)
+		}
+		time.Sleep(time.Minute) // until the library gives the receiver up
+	})
+}
+
 func TestAFullOutboxDropsAndDoesNotWait(t *testing.T) {
 	t.Parallel()
 	o := &outbox{room: 2, SpanProcessor: watcher{func(Span) {}}}
@@ -261,7 +289,7 @@ func TestARequestsSpanHoldsNoToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Header.Set("Authorization", "hunter2")
-	ctx := tr.Request(t.Context(), r, time.Now())
+	ctx := tr.Request(t.Context(), r)
 	tr.Answered(ctx, "a", "/webhooks/a", r, "accepted", 202)
 	if len(got) != 1 || got[0].Kind != "server" || got[0].Parent != "" {
 		t.Fatalf("spans %+v, want one of a server without a parent", got)
@@ -297,7 +325,7 @@ func BenchmarkEvent(b *testing.B) {
 					_ = tr.provider.ForceFlush(b.Context())
 				}
 				arrived := time.Now()
-				ctx := tr.Request(b.Context(), r, arrived)
+				ctx := tr.Request(b.Context(), r)
 				stored := tr.Store(ctx, &a.Event)
 				if stored != ctx {
 					tr.Stored(stored, &a.Event, event.Receipt{Seq: 7}, nil)
