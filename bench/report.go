@@ -18,8 +18,8 @@ func run(ctx context.Context, o options) error {
 	samples := map[string][]sample{}
 	for round := range o.rounds {
 		for _, a := range all {
-			if !strings.Contains(a.name, o.only) && (a.name != "ceiling" || strings.HasPrefix(o.only, "sinks")) {
-				continue // the ceiling is what all but the sinks are compared with
+			if !strings.Contains(a.name, o.only) && (a.name != "ceiling" || strings.HasPrefix(o.only, "sinks") || strings.HasPrefix(o.only, "traces")) {
+				continue // the ceiling is what all but the sinks and the traces are compared with
 			}
 			s, err := a.run(ctx, o, round)
 			if err != nil {
@@ -61,6 +61,7 @@ requests, answers 202 and does nothing else.
 	extra(w, samples)
 	reportIsolation(w, samples)
 	reportSinks(w, samples)
+	reportTraces(w, samples)
 }
 
 // reportArms shows the arms that are compared with the ceiling.
@@ -70,7 +71,7 @@ func reportArms(w io.Writer, samples map[string][]sample) {
 	}
 	fmt.Fprintf(w, "| arm | events/s | of the ceiling | CPU µs an event | p50 | p99 | peak RSS |\n|---|---|---|---|---|---|---|\n")
 	for _, a := range arms() {
-		if s := samples[a.name]; len(s) > 0 && !strings.HasPrefix(a.name, isolationArm) && !strings.HasPrefix(a.name, sinkArm) {
+		if s := samples[a.name]; len(s) > 0 && !strings.HasPrefix(a.name, isolationArm) && !strings.HasPrefix(a.name, sinkArm) && !strings.HasPrefix(a.name, tracesArm) {
 			row(w, a.name, s, samples["ceiling"])
 		}
 	}

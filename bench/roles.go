@@ -46,6 +46,8 @@ func runRole(role string) error {
 		return serve(ctx, ceiling())
 	case "receiver":
 		return new(receiver).serve(ctx)
+	case "collector":
+		return serve(ctx, collector())
 	case "neighbours":
 		return serve(ctx, neighbours(ctx))
 	case "penstock":
@@ -96,7 +98,7 @@ func penstock(ctx context.Context) error {
 	if fatal := ms.Fatal(); len(fatal) > 0 {
 		return fatal
 	}
-	a, err := app.New(c, app.Options{Version: "bench", NoRecords: os.Getenv(noRecordsVariable) != ""})
+	a, err := app.New(c, app.Options{Version: "bench", NoRecords: os.Getenv(noRecordsVariable) != "", Traces: true})
 	if err != nil {
 		return err
 	}

@@ -93,8 +93,7 @@ func (s *Server) logRefused(source string, r *http.Request, no reply) {
 }
 
 // logStored is for debugging only: what is accepted is told by metrics.
-func (s *Server) logStored(source string, e event.Event, r event.Receipt) {
-	ctx := context.Background()
+func (s *Server) logStored(ctx context.Context, source string, e event.Event, r event.Receipt) {
 	if !s.log.Enabled(ctx, slog.LevelDebug) {
 		return
 	}

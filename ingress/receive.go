@@ -8,9 +8,22 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
+// follow has somebody follow the request, if anybody wants to.
+func (s *Server) follow(c echo.Context, ep *endpoint, arrived time.Time) (rep reply) {
+	if s.options.Tracing == nil {
+		return s.receive(s.lifetime, c, ep, arrived)
+	}
+	r := c.Request()
+	ctx := s.options.Tracing.Request(s.lifetime, r)
+	rep = reply{status: http.StatusInternalServerError, outcome: OutcomePanic} // unless receive returns
+	defer func() { s.options.Tracing.Answered(ctx, ep.Name, ep.Path, r, rep.outcome, rep.status) }()
+	rep = s.receive(ctx, c, ep, arrived)
+	return rep
+}
+
 // receive takes one webhook. A 202 means that the event is stored; with every
 // other answer it still belongs to the sender, who sends it again.
-func (s *Server) receive(c echo.Context, ep *endpoint, arrived time.Time) reply {
+func (s *Server) receive(life context.Context, c echo.Context, ep *endpoint, arrived time.Time) reply {
 	r := c.Request()
 	leave, ok := s.options.Enter()
 	if !ok {
@@ -38,7 +51,7 @@ func (s *Server) receive(c echo.Context, ep *endpoint, arrived time.Time) reply 
 	}
 	e := ep.Source.Decode(r.Header, body, arrived)
 
-	ctx, cancel := context.WithTimeout(s.lifetime, s.options.PublishTimeout)
+	ctx, cancel := context.WithTimeout(life, s.options.PublishTimeout)
 	receipt, err := s.options.Publisher.Publish(ctx, e)
 	cancel()
 	if err != nil {
@@ -51,7 +64,7 @@ func (s *Server) receive(c echo.Context, ep *endpoint, arrived time.Time) reply 
 	}
 	buf.answer = appendAccepted(buf.answer[:0], e.ID, e.Subject, receipt)
 	writeJSON(c.Response(), stored.status, buf.answer)
-	s.logStored(ep.Name, e, receipt)
+	s.logStored(life, ep.Name, e, receipt)
 	s.buffers.put(buf)
 	return stored
 }

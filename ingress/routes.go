@@ -60,7 +60,7 @@ func (s *Server) addEndpoint(e *echo.Echo, ep *endpoint) (address string) {
 			address = under + "/<url_token>"
 		}
 	}
-	post := func(c echo.Context, arrived time.Time) reply { return s.receive(c, ep, arrived) }
+	post := func(c echo.Context, arrived time.Time) reply { return s.follow(c, ep, arrived) }
 	other := func(echo.Context, time.Time) reply { return notPost(ep) }
 	for _, path := range paths {
 		e.POST(path, s.handle(ep.Name, post))

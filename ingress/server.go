@@ -45,6 +45,8 @@ type Options struct {
 	// Rejected is called for every request that failed verification, before it
 	// is answered, possibly concurrently. It must not block. Nil: nobody looks.
 	Rejected func(Rejection)
+	// Tracing follows the requests to sources. Nil: nobody does.
+	Tracing Tracing
 	// Logger gets refused requests, at most one line a second for each source
 	// and reason. Nil: nothing is logged.
 	Logger *slog.Logger

@@ -27,6 +27,16 @@ type Publisher interface {
 	Publish(ctx context.Context, e event.Event) (event.Receipt, error)
 }
 
+// Tracing follows requests. What is followed goes by the context. Its methods
+// may be called concurrently and neither block nor fail.
+type Tracing interface {
+	// Request returns ctx with a request that has just arrived, which it follows.
+	Request(ctx context.Context, r *http.Request) context.Context
+	// Answered ends what Request began. The route is the path without what may
+	// be a token, the outcome one of the Outcome constants.
+	Answered(ctx context.Context, source, route string, r *http.Request, outcome string, status int)
+}
+
 // Rejection is a request that failed verification.
 type Rejection struct {
 	// Source is the name of the source whose address it came to.

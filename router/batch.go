@@ -51,6 +51,7 @@ type batch struct {
 	start    time.Time
 	took     time.Duration
 	trace    *delivery.Trace
+	followed string // the attempt's trace context; "" when nobody follows it
 }
 
 // join adds the event to the open batch. It returns the batch and the event's
@@ -123,7 +124,9 @@ func (w *Worker) together(ctx context.Context, e *engine, a *delivery.Attempt, t
 		return delivery.Verdict{}
 	}
 	t.start, t.took, t.trace = o.start, o.took, o.trace
-	return w.settled(a, t, o.errs[place], o.verdicts[place])
+	v := o.verdicts[place]
+	v.Trace = o.followed
+	return w.settled(w.follow(ctx, a, &t, o.followed), a, t, o.errs[place], v)
 }
 
 // lead waits for the rest of the batch and makes its attempt. What comes while
@@ -138,7 +141,11 @@ func (w *Worker) lead(ctx context.Context, e *engine, a *delivery.Attempt, o *ba
 		return
 	}
 	o.start = time.Now()
-	o.errs = w.attemptBatch(ctx, e, o)
+	trying := ctx
+	if w.tracing != nil {
+		trying, o.followed = w.tracing.Batch(ctx, w.names.attempt, o.events)
+	}
+	o.errs = w.attemptBatch(trying, e, o)
 	now := time.Now()
 	o.took = now.Sub(o.start)
 	o.verdicts = make([]delivery.Verdict, len(o.events))
@@ -148,10 +155,14 @@ func (w *Worker) lead(ctx context.Context, e *engine, a *delivery.Attempt, o *ba
 			o.verdicts[i] = e.policy.Judge(err, o.histories[i], now)
 		}
 	}
-	if result, v := outcomeOfAll(o.verdicts); cut {
+	result, v := outcomeOfAll(o.verdicts)
+	if cut {
 		w.gate.finish(epoch, silent, 0, "")
 	} else {
 		w.gate.finish(epoch, result, v.Delay, v.Reason)
+	}
+	if o.followed != "" {
+		w.tracing.Attempted(trying, w.name, 0, v, o.trace)
 	}
 }
 
@@ -166,7 +177,11 @@ func (w *Worker) attemptBatch(parent context.Context, e *engine, o *batch) (errs
 		}
 	}()
 	traced := ctx
-	if w.observe != nil {
+	switch {
+	case o.followed != "":
+		o.trace = delivery.NewFollowingTrace(ctx)
+		traced = o.trace
+	case w.observe != nil:
 		o.trace = delivery.NewTrace(ctx)
 		traced = o.trace
 	}

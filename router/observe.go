@@ -59,13 +59,18 @@ type tried struct {
 	start    time.Time       // zero: none was made
 	took     time.Duration   // 0: until now
 	trace    *delivery.Trace // nil: nobody wants to know
+	handed   time.Time       // zero: nobody follows
 }
 
-// settled tells everybody concerned of a verdict and returns it.
-func (w *Worker) settled(a *delivery.Attempt, t tried, err error, v delivery.Verdict) delivery.Verdict {
+// settled tells everybody concerned of a verdict and returns it. ctx is that of
+// the followed delivery, if it is followed.
+func (w *Worker) settled(ctx context.Context, a *delivery.Attempt, t tried, err error, v delivery.Verdict) delivery.Verdict {
 	took := t.took
 	if took == 0 && !t.start.IsZero() {
 		took = time.Since(t.start)
+	}
+	if w.tracing != nil {
+		w.tracing.Settled(ctx, w.name, t.decision.Route, a, v)
 	}
 	if w.observe != nil {
 		w.observe(Observation{
@@ -73,13 +78,13 @@ func (w *Worker) settled(a *delivery.Attempt, t tried, err error, v delivery.Ver
 			Start: t.start, Took: took, Timings: t.trace.Timings(), Err: err, Verdict: v,
 		})
 	}
-	w.logAttempt(a, t.decision, took, v)
+	w.logAttempt(ctx, a, t.decision, took, v)
 	return v
 }
 
 // logAttempt writes the attempt's line: a failure that is new above debug, so
 // that a sink that is down for hours says so now and then.
-func (w *Worker) logAttempt(a *delivery.Attempt, d Decision, took time.Duration, v delivery.Verdict) {
+func (w *Worker) logAttempt(ctx context.Context, a *delivery.Attempt, d Decision, took time.Duration, v delivery.Verdict) {
 	level, repeated := slog.LevelDebug, 0
 	if v.Action == delivery.Again || v.Action == delivery.Bury {
 		var print bool
@@ -87,7 +92,7 @@ func (w *Worker) logAttempt(a *delivery.Attempt, d Decision, took time.Duration,
 			level = slog.LevelWarn
 		}
 	}
-	if !w.log.Enabled(context.Background(), level) {
+	if !w.log.Enabled(ctx, level) {
 		return
 	}
 	attrs := []slog.Attr{
@@ -101,9 +106,9 @@ func (w *Worker) logAttempt(a *delivery.Attempt, d Decision, took time.Duration,
 			slog.Duration(keyDelay, v.Delay), slog.String(keyReason, v.Reason))
 	}
 	if repeated > 0 {
-		attrs = append(attrs, slog.Int("not_logged", repeated))
+		attrs = append(attrs, slog.Int("repeated", repeated))
 	}
-	w.log.LogAttrs(context.Background(), level, "attempt", attrs...)
+	w.log.LogAttrs(ctx, level, "attempt", attrs...)
 }
 
 // stateChanged writes the line of a change of state.

@@ -36,6 +36,8 @@ type Options struct {
 	// Known returns when it is known which routes hold for the event stored as
 	// seq, or ctx is done; nil: it always is. See Router.Apply.
 	Known func(ctx context.Context, seq uint64) error
+	// Tracing follows deliveries and attempts; nil: nobody does.
+	Tracing Tracing
 	// Logger; nil: nobody.
 	Logger *slog.Logger
 }
@@ -89,6 +91,7 @@ func (r *Router) newWorker(s config.Sink, deliver sinks.Sink, table *Table) *Wor
 		Known:       r.o.Known,
 		Outstanding: outstanding(r.o.Outstanding, s.Name),
 		Observe:     r.o.Observe,
+		Tracing:     r.o.Tracing,
 		Logger:      r.o.Logger,
 		turn:        &r.turn,
 	})

@@ -42,6 +42,8 @@ type WorkerOptions struct {
 	Observe func(Observation)
 	// turn is shared by the workers whose routes change together; nil: own.
 	turn *turn
+	// Tracing follows deliveries and attempts; nil: nobody does.
+	Tracing Tracing
 	// Logger gets one line an attempt at debug, failures and changes of state
 	// above it; nil: nobody.
 	Logger *slog.Logger
@@ -56,6 +58,8 @@ type Worker struct {
 	gate    *gate
 	backlog backlog
 	observe func(Observation)
+	tracing Tracing // nil: nobody follows
+	names   names
 	log     *slog.Logger
 	repeats repeats
 	panics  sync.Once
@@ -81,6 +85,8 @@ func NewWorker(o WorkerOptions) *Worker {
 		engine:  newEngine(o.Sink, o.Deliver),
 		backlog: backlog{count: o.Outstanding, most: o.MaxOutstanding},
 		observe: o.Observe,
+		tracing: o.Tracing,
+		names:   namesOf(o.Sink.Name),
 		log:     o.Logger.With(keySink, o.Sink.Name),
 	}
 	if w.backlog.most <= 0 {
@@ -142,16 +148,19 @@ func (w *Worker) Handle(ctx context.Context, a delivery.Attempt) delivery.Verdic
 	e, rules := w.pick(&a)
 	defer e.users.Done()
 	t := tried{rules: rules.table.Version()}
+	if w.tracing != nil {
+		t.handed = time.Now()
+	}
 	if err := prepare(ctx, rules, &a, &t); err != nil {
 		w.gate.release(1)
 		if ctx.Err() != nil {
 			return delivery.Verdict{}
 		}
-		return w.settled(&a, t, err, e.policy.Judge(err, a.History, t.start))
+		return w.settled(w.follow(ctx, &a, &t, ""), &a, t, err, e.policy.Judge(err, a.History, t.start))
 	}
 	if a.Origin == "" && (a.Early || !t.decision.Wanted()) {
 		w.gate.release(1)
-		return w.settled(&a, t, nil, delivery.Verdict{Action: delivery.Skip})
+		return w.settled(ctx, &a, t, nil, delivery.Verdict{Action: delivery.Skip})
 	}
 	if e.batcher != nil {
 		return w.together(ctx, e, &a, t)
@@ -160,19 +169,27 @@ func (w *Worker) Handle(ctx context.Context, a delivery.Attempt) delivery.Verdic
 	if !ok {
 		return delivery.Verdict{}
 	}
+	followed := w.follow(ctx, &a, &t, "")
 	t.start = time.Now()
-	err := w.attempt(ctx, e, &a, &t)
+	trying, trace := w.followAttempt(followed, &a)
+	err := w.attempt(trying, e, &a, &t, trace)
+	v := delivery.Verdict{}
 	if err != nil && ctx.Err() != nil {
 		w.gate.finish(epoch, silent, 0, "")
-		return w.settled(&a, t, err, delivery.Verdict{})
+	} else {
+		v = e.policy.Judge(err, a.History, time.Now())
+		w.gate.finish(epoch, outcomeOf(v), v.Delay, v.Reason)
 	}
-	v := e.policy.Judge(err, a.History, time.Now())
-	w.gate.finish(epoch, outcomeOf(v), v.Delay, v.Reason)
-	return w.settled(&a, t, err, v)
+	if trace != "" {
+		w.tracing.Attempted(trying, w.name, a.Attempts+1, v, t.trace)
+		v.Trace = trace
+	}
+	return w.settled(followed, &a, t, err, v)
 }
 
-// attempt hands the event to the sink, within the sink's timeout.
-func (w *Worker) attempt(parent context.Context, e *engine, a *delivery.Attempt, t *tried) (err error) {
+// attempt hands the event to the sink, within the sink's timeout. What goes out
+// carries the trace context of the attempt, if it has one, instead of the event's.
+func (w *Worker) attempt(parent context.Context, e *engine, a *delivery.Attempt, t *tried, trace string) (err error) {
 	ctx, cancel := context.WithTimeout(parent, e.sink.Timeout)
 	defer cancel()
 	defer func() {
@@ -180,10 +197,16 @@ func (w *Worker) attempt(parent context.Context, e *engine, a *delivery.Attempt,
 			err = w.panicked(r)
 		}
 	}()
-	if w.observe != nil {
+	switch {
+	case trace != "":
+		followed := a.Event
+		followed.TraceParent = trace
+		t.trace = delivery.NewFollowingTrace(ctx)
+		err = e.deliver.Deliver(t.trace, followed)
+	case w.observe != nil:
 		t.trace = delivery.NewTrace(ctx)
 		err = e.deliver.Deliver(t.trace, a.Event)
-	} else {
+	default:
 		err = e.deliver.Deliver(ctx, a.Event)
 	}
 	return e.late(ctx, parent, err)

@@ -276,7 +276,7 @@ func TestTheSameFailureIsPrintedOnceAMinute(t *testing.T) {
 		if n := strings.Count(logs, "level=WARN"); n != 2 {
 			t.Errorf("%d warnings in two minutes, want 2", n)
 		}
-		if !strings.Contains(logs, "not_logged=59") {
+		if !strings.Contains(logs, "repeated=59") {
 			t.Errorf("the second warning does not say that it stands for 59 more:\n%.2000s", logs)
 		}
 		if n := strings.Count(logs, "level=DEBUG"); n != 118 {

@@ -138,9 +138,11 @@ func (c *client) sendTo(ctx context.Context, u *url.URL, header http.Header, dat
 	}
 	resp, err := c.transport.RoundTrip(c.newRequest(reqCtx, u, header, data))
 	if err != nil {
+		trace.Spoke(c.request.Method, u, 0)
 		return c.noAnswer(ctx, start, c.labelOf(u), c.scrubOf(header), err)
 	}
 	trace.Answered(time.Since(start))
+	trace.Spoke(c.request.Method, u, resp.StatusCode)
 	defer resp.Body.Close()
 	class, note := c.classOf(resp)
 	if class == "" {

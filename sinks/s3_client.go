@@ -81,9 +81,11 @@ func (c *objectClient) Do(r *http.Request) (*http.Response, error) {
 	resp, err := c.transport.RoundTrip(r.WithContext(reqCtx))
 	if err != nil {
 		cancel()
+		trace.Spoke(r.Method, r.URL, 0)
 		return nil, c.noAnswer(ctx, start, c.label, c.scrub, err)
 	}
 	trace.Answered(time.Since(start))
+	trace.Spoke(r.Method, r.URL, resp.StatusCode)
 	if resp.StatusCode < 200 || resp.StatusCode >= 300 {
 		defer cancel()
 		defer resp.Body.Close()

@@ -91,10 +91,12 @@ func (w *slackWire) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := w.transport.RoundTrip(r)
 	out.known = true
 	if err != nil {
+		trace.Spoke(req.Method, req.URL, 0)
 		out.err = w.noAnswer(req.Context(), start, w.label, w.scrub, err)
 		return nil, err
 	}
 	trace.Answered(time.Since(start))
+	trace.Spoke(req.Method, req.URL, resp.StatusCode)
 	defer resp.Body.Close()
 	var body []byte
 	body, out.err = w.judge(w, resp, cancel)

@@ -36,9 +36,12 @@ func (f *storeFlags) register(cmd *cobra.Command) {
 	cmd.MarkFlagsMutuallyExclusive("creds", "nkey")
 }
 
-func (p process) store(f storeFlags) (app.StoreOptions, error) {
-	logger, _, err := f.log.logger(p.stderr, p.attends(p.stderr))
-	return app.StoreOptions{CredsFile: f.creds, NKeyFile: f.nkey, Logger: logger}, err
+// store returns how a store is reached, with a log that has to be closed.
+func (p process) store(f *storeFlags) (o app.StoreOptions, log *app.Log, err error) {
+	if log, _, err = p.log(p.stderr, &f.log); err != nil {
+		return o, nil, err
+	}
+	return app.StoreOptions{CredsFile: f.creds, NKeyFile: f.nkey, Logger: log.Logger()}, log, nil
 }
 
 // storeConfig loads files of which only the store matters.
@@ -143,11 +146,7 @@ func (p process) verified(ctx context.Context, path string) (*backup.File, error
 type saver func(ctx context.Context, begin func(int64) error, w io.Writer) error
 
 // backupSource decides where the store is read.
-func (p process) backupSource(f backupFlags) (saver, error) {
-	options, err := p.store(f.store)
-	if err != nil {
-		return nil, err
-	}
+func (p process) backupSource(f backupFlags, options app.StoreOptions) (saver, error) {
 	if len(f.admin.files) > 0 {
 		c, err := p.storeConfig(f.admin.files, f.store)
 		if err != nil {
@@ -177,7 +176,12 @@ func (p process) backupSource(f backupFlags) (saver, error) {
 }
 
 func (p process) backup(ctx context.Context, f backupFlags, to string) error {
-	save, err := p.backupSource(f)
+	options, log, err := p.store(&f.store)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	save, err := p.backupSource(f, options)
 	if err != nil {
 		return err
 	}
@@ -356,10 +360,11 @@ func (p process) restore(ctx context.Context, f restoreFlags, path string) error
 	if len(f.files) == 0 {
 		return usagef("no configuration is named; run `penstock restore -c penstock.yaml %s`", path)
 	}
-	options, err := p.store(f.store)
+	options, log, err := p.store(&f.store)
 	if err != nil {
 		return err
 	}
+	defer log.Close()
 	c, err := p.storeConfig(f.files, f.store)
 	if err != nil {
 		return err

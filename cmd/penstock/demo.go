@@ -29,9 +29,10 @@ func newDemo(p process) *cobra.Command {
 		Long: `Starts Penstock and two receivers in this process, on free ports of this machine
 and in a temporary folder, and sends sample events of ClickFunnels: one of them
 twice, one with a wrong signature. One receiver is down at first, and refuses one
-event for good. Every step is shown as it happens.
+event for good. Every step is shown as it happens, and at the end the trace of
+one event as a timeline.
 
-At the end the counts are compared with what they should be; it exits with 0
+At last the counts are compared with what they should be; it exits with 0
 only if they agree. Nothing stays on the machine.`,
 		Example: `  penstock demo
   # leave it running, to send events of your own
@@ -67,6 +68,7 @@ type demo struct {
 	screen   *screen
 	receiver *receiver
 	app      *app.App
+	traces   traceLog
 }
 
 // run starts the receivers and Penstock, plays, and stops them in the reverse
@@ -96,7 +98,7 @@ func (d *demo) build(ctx context.Context) error {
 	}
 	c.Broker.DataDir = filepath.Join(d.dir, "data")
 	var err error
-	d.app, err = app.New(c, app.Options{Version: readBuild().Version, Attempted: d.screen.attempted})
+	d.app, err = app.New(c, app.Options{Version: readBuild().Version, Attempted: d.screen.attempted, Spans: d.traces.ended})
 	if err != nil {
 		return err
 	}
@@ -131,7 +133,9 @@ func (d *demo) perform(ctx context.Context, stopped chan error, started time.Tim
 		stopped <- nil // run waits for it too
 		return errors.Join(errors.New("the demo ended before its events had arrived"), err)
 	}
-	ok := d.screen.table(time.Since(started))
+	took := time.Since(started)
+	d.screen.trace(d.script.told(), d.traces.of)
+	ok := d.screen.table(took)
 	if !ok {
 		return errors.New("the counts are not what they should be")
 	}

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/penstock/penstock/internal/app"
 	"github.com/penstock/penstock/internal/delivery"
 	"github.com/penstock/penstock/router"
 )
@@ -142,6 +143,13 @@ func millis(d time.Duration) string {
 		return "under 1 ms"
 	}
 	return fmt.Sprintf("%d ms", d.Milliseconds())
+}
+
+// trace shows the timeline of one event.
+func (s *screen) trace(e *scriptEvent, spans func(id string) []app.Span) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	drawTrace(s.out, s.style, strings.ReplaceAll(e.eventType, "/", "."), spans(e.id))
 }
 
 // table compares the counts and reports whether all agree.

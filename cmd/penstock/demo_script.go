@@ -126,6 +126,16 @@ func (s *script) sent(id string, body []byte) {
 	s.bodies[id] = sha256.Sum256(body)
 }
 
+// told is the event whose trace is worth a look: one sink of it had to wait.
+func (s *script) told() *scriptEvent {
+	for _, e := range s.events {
+		if len(e.crm) > 0 && len(e.sales) > 1 {
+			return e
+		}
+	}
+	return s.events[0]
+}
+
 // answer is the receiver's next answer to an event, and whether its body is
 // what was sent. What is not in the script is welcome.
 func (s *script) answer(sink, id string, body []byte) (status int, unchanged bool) {

@@ -178,6 +178,13 @@ func (p process) printStory(s console.EventStory) error {
 	fmt.Fprintf(w, "  type      %s, API version %d, source %s\n", printable(s.Type), s.APIVersion, s.Source)
 	fmt.Fprintf(w, "  received  %s\n", s.Received.UTC().Format(storyTime))
 	fmt.Fprintf(w, "  stored    %s, durability %s\n", s.Stored.UTC().Format(storyTime), s.Durability)
+	if s.TraceID != "" {
+		note := ""
+		if !s.Sampled {
+			note = " (not recorded)"
+		}
+		fmt.Fprintf(w, "  trace     %s%s\n", s.TraceID, note)
+	}
 	if len(s.Deliveries) == 0 {
 		fmt.Fprintf(w, "\nno route gives it to a sink (rules %s)\n", s.Rules)
 	}

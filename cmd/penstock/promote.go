@@ -65,10 +65,11 @@ func (p process) promote(ctx context.Context, f promoteFlags) error {
 	if f.lease < time.Second || f.lease > time.Hour {
 		return usagef("--lease must be from 1s to 1h")
 	}
-	store, err := p.store(f.store)
+	store, log, err := p.store(&f.store)
 	if err != nil {
 		return err
 	}
+	defer log.Close()
 	from, err := p.client(f.admin)
 	if err != nil {
 		return err

@@ -57,10 +57,12 @@ func (p process) provision(ctx context.Context, f provisionFlags) error {
 	if len(f.files) == 0 {
 		return usagef("no file is named; run `penstock provision -c penstock.yaml`")
 	}
-	logger, _, err := f.log.logger(p.stderr, p.attends(p.stderr))
+	log, _, err := p.log(p.stderr, &f.log)
 	if err != nil {
 		return err
 	}
+	defer log.Close()
+	logger := log.Logger()
 	// What is only printed needs no credentials either.
 	c, ms := app.Load(f.files, app.LoadOptions{Env: p.env, Roles: []string{app.RoleProvisioner}, NoEnv: len(f.print) > 0 || f.users != ""})
 	ms = withoutReplaced(ms, f.creds, f.nkey)

@@ -60,10 +60,12 @@ func (p process) serve(ctx context.Context, f serveFlags) error {
 	if err := checkRoles(f.roles); err != nil {
 		return err
 	}
-	logger, text, err := f.log.logger(p.stderr, p.attends(p.stderr))
+	log, text, err := p.log(p.stderr, &f.log)
 	if err != nil {
 		return err
 	}
+	defer log.Close()
+	logger := log.Logger()
 	c, ownSecret, err := p.configuration(f)
 	if err != nil {
 		return err
@@ -71,7 +73,7 @@ func (p process) serve(ctx context.Context, f serveFlags) error {
 	if err := f.overrides.apply(c); err != nil {
 		return err
 	}
-	o := app.Options{Roles: f.roles, Version: readBuild().Version, Stdout: p.stdout, Logger: logger}
+	o := app.Options{Roles: f.roles, Version: readBuild().Version, Stdout: p.stdout, Logger: logger, Traces: true}
 	signals, stop := hangups()
 	defer stop()
 	if o.Hangups = signals; len(f.files) > 0 {

@@ -10,7 +10,6 @@ import (
 	"github.com/penstock/penstock/internal/clickfunnels"
 	"github.com/penstock/penstock/internal/console"
 	"github.com/penstock/penstock/internal/delivery"
-	"github.com/penstock/penstock/internal/event"
 	"github.com/penstock/penstock/internal/replay"
 	"github.com/penstock/penstock/router"
 )
@@ -170,16 +169,4 @@ func (a *App) AdminAddr() net.Addr {
 		return nil
 	}
 	return a.console.Addr()
-}
-
-// publisher is the broker, with every event that it stores told to the metrics.
-type publisher struct{ app *App }
-
-// Publish implements ingress.Publisher.
-func (p publisher) Publish(ctx context.Context, e event.Event) (event.Receipt, error) {
-	r, err := p.app.broker.Publish(ctx, e)
-	if err == nil && p.app.telemetry != nil {
-		p.app.telemetry.Stored(e.Source, e.Subject, r.Duplicate)
-	}
-	return r, err
 }

@@ -52,6 +52,10 @@ type Options struct {
 	// request, on the goroutine that made it; nil: nobody.
 	Attempted func(router.Observation)
 	Requested func(ingress.Request)
+	// Traces has traces recorded and sent as the standard variables OTEL_* say.
+	Traces bool
+	// Spans gets every span that ends, on the goroutine that ended it; nil: nobody.
+	Spans func(Span)
 	// NoRecords leaves out the records of attempts; to measure what they cost.
 	NoRecords bool
 
@@ -86,6 +90,7 @@ type App struct {
 	replays *replay.Manager
 	// telemetry is nil where nobody could read the metrics.
 	telemetry *telemetry.Telemetry
+	tracing   *telemetry.Tracing // nil: nobody wants traces
 	snapshots snapshots
 	rejects   *rejects
 	pauses    *pauses
@@ -113,6 +118,10 @@ func New(c *config.Config, o Options) (*App, error) {
 		return nil, errors.New("with the embedded queue one process has to be ingress and router both; run all roles, or set broker.url to an external NATS")
 	}
 	if err := a.buildTelemetry(a.catalog); err != nil {
+		return nil, err
+	}
+	a.buildTracing()
+	if err := a.telemetry.Watch(a.tracing); err != nil {
 		return nil, err
 	}
 	a.broker = broker.New(a.brokerOptions(a.catalog))
@@ -158,7 +167,7 @@ func (a *App) buildRouter() error {
 	shared := a.conf().Broker.URL != ""
 	o := router.Options{
 		Config: a.conf(), Table: a.now().table, Sinks: a.now().sinks, Outstanding: a.broker.Outstanding,
-		Observe: a.attempted, Logger: a.log.With("part", "router"),
+		Observe: a.attempted, Tracing: a.deliveryTracing(), Logger: a.log.With("part", "router"),
 	}
 	if shared {
 		o.Known = func(ctx context.Context, seq uint64) error { return a.routing.wait(ctx, seq) }
@@ -181,8 +190,8 @@ func (a *App) buildIngress() error {
 	server.ShutdownTimeout /= 2 // the other half is for the attempts under way
 	var err error
 	a.ingress, err = ingress.New(ingress.Options{
-		Server: server, Sources: a.now().endpoints(), Publisher: publisher{a}, Ready: a.notReady,
-		Observe: a.requested, Rejected: a.rejects.note, Enter: a.intake.enter, Logger: a.log.With("part", "ingress"),
+		Server: server, Sources: a.now().endpoints(), Publisher: publisher{app: a, store: a.broker.Publish}, Ready: a.notReady,
+		Observe: a.requested, Rejected: a.rejects.note, Enter: a.intake.enter, Tracing: a.requestTracing(), Logger: a.log.With("part", "ingress"),
 	})
 	return err
 }
@@ -212,6 +221,9 @@ func (a *App) notReady() []string {
 func (a *App) Open(ctx context.Context) error {
 	if err := a.intake.load(); err != nil {
 		return errors.Join(err, a.Close())
+	}
+	if a.tracing != nil {
+		a.tracing.Open()
 	}
 	if err := a.broker.Open(ctx); err != nil {
 		return errors.Join(err, a.Close())
@@ -296,6 +308,9 @@ func (a *App) Close() error {
 	}
 	if a.telemetry != nil {
 		errs = append(errs, a.telemetry.Shutdown(context.Background()))
+	}
+	if a.tracing != nil {
+		a.tracing.Close()
 	}
 	if err := a.broker.Close(); err != nil {
 		errs = append(errs, fmt.Errorf("close event store: %w", err))

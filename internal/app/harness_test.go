@@ -37,7 +37,17 @@ func run(t *testing.T, dir, yaml string) *process {
 // runObserved is run with somebody who is told of every attempt.
 func runObserved(t *testing.T, dir, yaml string, attempted func(router.Observation)) *process {
 	t.Helper()
-	a := build(t, dir, yaml, Options{Version: "test", Attempted: attempted, Logger: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	return runWith(t, dir, yaml, Options{Attempted: attempted})
+}
+
+// runWith is run with options; their version and logger are the tests' own.
+func runWith(t *testing.T, dir, yaml string, o Options) *process {
+	t.Helper()
+	o.Version = "test"
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
+	}
+	a := build(t, dir, yaml, o)
 	if err := a.Open(t.Context()); err != nil {
 		t.Fatalf("Open: %v", err)
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/penstock/penstock/internal/console"
 	"github.com/penstock/penstock/internal/delivery"
 	"github.com/penstock/penstock/internal/event"
+	"github.com/penstock/penstock/internal/telemetry"
 	"github.com/penstock/penstock/router"
 )
 
@@ -161,6 +162,7 @@ func (h *history) Show(ctx context.Context, seq uint64) (console.EventStory, err
 		Durability: string(h.app.broker.Info().Durability), Rules: table.Version(), Deliveries: stories[0],
 		Body: string(e.Body), BodyEncoding: console.BodyText,
 	}
+	s.TraceID, s.Sampled = telemetry.TraceID(e.TraceParent)
 	if !utf8.Valid(e.Body) {
 		s.Body, s.BodyEncoding = base64.StdEncoding.EncodeToString(e.Body), console.BodyBase64
 	}

@@ -28,7 +28,7 @@ var layers = map[string][]string{
 	"config":                {},
 	"internal/httpconn":     {},
 	"internal/replay":       {"internal/delivery", "internal/event"},
-	"internal/telemetry":    {},
+	"internal/telemetry":    {"internal/delivery", "internal/event"},
 	"internal/clickfunnels": {"internal/event"},
 	"sinks":                 {"config", "internal/delivery", "internal/event"},
 	"ingress":               {"config", "internal/event", "internal/httpconn"},

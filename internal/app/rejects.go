@@ -250,12 +250,9 @@ func (s rejectedStore) AcceptRejected(ctx context.Context, seq uint64, ignoreAge
 		out.Hint = ""
 	}
 	e := source.Decode(r.Header, r.Body, r.Received)
-	receipt, err := s.PublishLate(ctx, e)
+	receipt, err := publisher{app: s.app, store: s.PublishLate}.Publish(ctx, e)
 	if err != nil {
 		return event.Acceptance{}, fmt.Errorf("accept rejected request %d: %w", seq, err)
-	}
-	if t := s.app.telemetry; t != nil {
-		t.Stored(e.Source, e.Subject, receipt.Duplicate)
 	}
 	out.Outcome = event.AcceptedNow
 	if receipt.Duplicate {

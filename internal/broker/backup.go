@@ -37,7 +37,7 @@ const promotionKey = "penstock.promotion"
 // their end a second time; how far a replay is comes before what it has handed
 // over.
 func backupOrder(rejected bool) []string {
-	order := []string{rejectedStream, deadStream, jobsStream, EventsStream, recordStream, retryStream, deadStream, retryStream}
+	order := []string{rejectedStream, deadStream, jobsStream, EventsStream, recordStream, retryStream, deadStream, retryStream, auditStream}
 	if !rejected {
 		order = order[1:]
 	}

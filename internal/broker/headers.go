@@ -41,6 +41,7 @@ const (
 	hdrOrigin     = "Penstock-Origin"
 	hdrClass      = "Penstock-Class"
 	hdrReason     = "Penstock-Reason"
+	hdrLast       = "Penstock-Last-Attempt"
 	hdrStatus     = "Penstock-Status"
 	hdrSchedule   = "Nats-Schedule"
 	hdrTarget     = "Nats-Schedule-Target"
@@ -93,7 +94,7 @@ func eventHeader(e *event.Event, extra int) *header {
 
 // deliveryHeader is the header of a delivery that waits or is dead.
 func deliveryHeader(sink string, a *delivery.Attempt, extra int) *header {
-	b := eventHeader(&a.Event, 8+extra)
+	b := eventHeader(&a.Event, 9+extra)
 	b.set(hdrSink, sink)
 	b.set(hdrSubject, a.Event.Subject)
 	b.set(hdrSeq, strconv.FormatUint(a.Event.Seq, 10))
@@ -109,6 +110,9 @@ func deliveryHeader(sink string, a *delivery.Attempt, extra int) *header {
 	}
 	if a.Origin != "" {
 		b.set(hdrOrigin, a.Origin)
+	}
+	if a.LastAttempt != "" {
+		b.set(hdrLast, a.LastAttempt)
 	}
 	return b
 }
@@ -167,6 +171,7 @@ func decodeDelivery(h nats.Header, body []byte) (delivery.Attempt, bool) {
 	a.Held, _ = time.ParseDuration(first(h, hdrHeld))
 	a.Generation, _ = strconv.Atoi(first(h, hdrGeneration))
 	a.Origin = first(h, hdrOrigin)
+	a.LastAttempt = first(h, hdrLast)
 	return a, true
 }
 

@@ -149,6 +149,9 @@ func (c *consumption) unscheduled(ctx context.Context, a *delivery.Attempt) (boo
 // replaces it is stored at the configured durability.
 func (c *consumption) settle(ctx context.Context, it *item, v delivery.Verdict) error {
 	next := it.attempt
+	if v.Trace != "" {
+		next.LastAttempt = v.Trace
+	}
 	if v.Spent {
 		next.Attempts++
 		if next.First.IsZero() {

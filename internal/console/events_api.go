@@ -43,7 +43,11 @@ type EventStory struct {
 	Stored     time.Time `json:"stored"`
 	Durability string    `json:"durability"`
 	// Rules names the routes in force now.
-	Rules      string     `json:"rules"`
+	Rules string `json:"rules"`
+	// TraceID is the trace that the event was stored in, Sampled whether that
+	// is recorded; empty when nobody traced it.
+	TraceID    string     `json:"trace_id,omitempty"`
+	Sampled    bool       `json:"trace_sampled,omitempty"`
 	Deliveries []Delivery `json:"deliveries"`
 	// Note says what could not be found out.
 	Note         string `json:"note,omitempty"`

@@ -35,7 +35,7 @@ type ReloadResult struct {
 	// Mistakes are what is wrong with the files, warnings among them.
 	Mistakes []ConfigMistake `json:"mistakes,omitempty"`
 	// Changed reports that the files say anything else than what ran before.
-	Changed bool       `json:"changed"`
+	Changed bool        `json:"changed"`
 	Routes  NameChanges `json:"routes"`
 	Sinks   NameChanges `json:"sinks"`
 	Sources NameChanges `json:"sources"`

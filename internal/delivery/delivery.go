@@ -105,6 +105,9 @@ type History struct {
 	// Origin is "" for a delivery by the routes, or "replay/<job>" or
 	// "redrive/<dead letter sequence>": those bypass matching.
 	Origin string
+	// LastAttempt is the trace context of the attempt before, to be linked to;
+	// "" when there was none or nobody followed it.
+	LastAttempt string
 }
 
 // Attempt is one try of delivering one event to one sink.
@@ -160,6 +163,8 @@ type Verdict struct {
 	Reason string
 	// Status is the HTTP status of the failed answer, 0 if there was none.
 	Status int
+	// Trace is the trace context of the attempt, "" when nobody follows it.
+	Trace string
 }
 
 // Handler makes the attempts of one sink. A queue calls it for both lanes.

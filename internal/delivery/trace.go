@@ -2,6 +2,8 @@ package delivery
 
 import (
 	"context"
+	"net/url"
+	"strconv"
 	"sync/atomic"
 	"time"
 )
@@ -22,7 +24,17 @@ type Trace struct {
 	context.Context
 	dns, connect, tls, firstByte atomic.Int64
 	said                         atomic.Pointer[Said]
-	listens                      bool
+	peer                         atomic.Pointer[Peer]
+	listens, follows             bool
+}
+
+// Peer is whom an attempt spoke to. It holds no path, which may be a secret.
+type Peer struct {
+	Method, Host string
+	// Port is 0 when it is the scheme's own.
+	Port int
+	// Status is the HTTP status of the answer, 0 when there was none.
+	Status int
 }
 
 // Said is what the receiver answered to an attempt that it took.
@@ -41,6 +53,9 @@ func NewTrace(ctx context.Context) *Trace { return &Trace{Context: ctx} }
 
 // NewListeningTrace is NewTrace for somebody who wants to see the answer too.
 func NewListeningTrace(ctx context.Context) *Trace { return &Trace{Context: ctx, listens: true} }
+
+// NewFollowingTrace is NewTrace for somebody who wants to know the peer too.
+func NewFollowingTrace(ctx context.Context) *Trace { return &Trace{Context: ctx, follows: true} }
 
 // Within returns ctx, with the trace that an attempt has.
 func Within(ctx context.Context, t *Trace) context.Context {
@@ -97,6 +112,24 @@ func (t *Trace) Said(status int, text string) {
 	if t.Listens() {
 		t.said.Store(&Said{status, text})
 	}
+}
+
+// Spoke notes that a request was made to a receiver and how it was answered;
+// status is 0 when it was not. Of several requests the last counts.
+func (t *Trace) Spoke(method string, u *url.URL, status int) {
+	if t == nil || !t.follows {
+		return
+	}
+	port, _ := strconv.Atoi(u.Port()) // none is 0
+	t.peer.Store(&Peer{Method: method, Host: u.Hostname(), Port: port, Status: status})
+}
+
+// Peer returns what Spoke has noted, the zero Peer when it has not.
+func (t *Trace) Peer() Peer {
+	if t == nil || t.peer.Load() == nil {
+		return Peer{}
+	}
+	return *t.peer.Load()
 }
 
 // Heard returns what Said has noted, the zero Said when it has not.

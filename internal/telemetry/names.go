@@ -239,6 +239,6 @@ func Metrics() []Metric {
 		sinkBypassing, sinkRunning, sinkDead,
 		storeReachable, streamMessages, streamBytes, streamLimit, deadOldest, retentionSeconds, purgedTotal,
 		foreignTotal, recordsDroppedTotal, buildInfo,
-		reloadGood, reloadAt,
+		spansSentTotal, spansLostTotal, reloadGood, reloadAt,
 	}
 }

@@ -1,0 +1,223 @@
+package telemetry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	"go.opentelemetry.io/otel/exporters/stdout/stdouttrace"
+	"go.opentelemetry.io/otel/sdk/resource"
+	"go.opentelemetry.io/otel/sdk/trace"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	api "go.opentelemetry.io/otel/trace"
+)
+
+const (
+	// scope names the spans' instrumentation, as it does the metrics'.
+	scope = "github.com/penstock/penstock"
+	// These are larger than the library's defaults, which an instance at full
+	// load fills in a tenth of a second. OTEL_BSP_* still replace them.
+	queueSize, exportBatch = 16384, 2048
+	// maxLinks bounds the links of one span: a batch has up to thousands of events.
+	maxLinks = 128
+	// maxValue bounds the length of an attribute's value.
+	maxValue = 512
+)
+
+// TracingOptions say what a Tracing records and where it goes.
+type TracingOptions struct {
+	// Version is the version of the program.
+	Version string
+	// Env looks up a variable; nil: os.LookupEnv. Where and how spans are sent
+	// is read from the process's own environment by the exporters.
+	Env func(string) (string, bool)
+	// Spans gets every span that ends, on the goroutine that ended it, besides
+	// or instead of what the variables say; nil: nobody. It is given every
+	// span, whatever the variables say of sampling, if they name no exporter.
+	Spans func(Span)
+	// Console is where the exporter "console" writes; nil: nowhere.
+	Console io.Writer
+	// FlushTimeout bounds how long Close sends; 0: one second.
+	FlushTimeout time.Duration
+	// Logger gets what goes wrong with exporting. Nil: nothing is logged.
+	Logger *slog.Logger
+}
+
+// Tracing follows events from the request to the last attempt. Its methods may
+// be called concurrently and neither block nor fail: what cannot be sent is
+// dropped and counted. Nothing of it is global.
+type Tracing struct {
+	o        TracingOptions
+	env      traceEnv
+	provider *trace.TracerProvider
+	tracer   api.Tracer
+	outbox   atomic.Pointer[outbox] // nil before Open, or when spans go nowhere
+}
+
+// NewTracing reads the standard variables OTEL_*. It returns nil when they name
+// no exporter and nobody else wants the spans: then nothing is followed. It
+// starts nothing; what is wrong with a variable is logged and costs at most the
+// traces.
+func NewTracing(o TracingOptions) *Tracing {
+	if o.Env == nil {
+		o.Env = os.LookupEnv
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.FlushTimeout <= 0 {
+		o.FlushTimeout = time.Second
+	}
+	env := readTraceEnv(o.Env, o.Logger)
+	if env.exporter == exporterNone {
+		if o.Spans == nil {
+			return nil
+		}
+		env.sampler, env.byParent = trace.ParentBased(trace.AlwaysSample()), true
+	}
+	limits := trace.NewSpanLimits()
+	limits.LinkCountLimit = maxLinks
+	if limits.AttributeValueLengthLimit < 0 {
+		limits.AttributeValueLengthLimit = maxValue
+	}
+	options := []trace.TracerProviderOption{
+		trace.WithSampler(keeping{env.sampler}), trace.WithResource(whoWeAre(o)), trace.WithRawSpanLimits(limits),
+	}
+	if o.Spans != nil {
+		options = append(options, trace.WithSpanProcessor(watcher{o.Spans}))
+	}
+	t := &Tracing{o: o, env: env, provider: trace.NewTracerProvider(options...)}
+	t.tracer = t.provider.Tracer(scope, api.WithInstrumentationVersion(o.Version), api.WithSchemaURL(semconv.SchemaURL))
+	return t
+}
+
+// whoWeAre is the resource of every span: what OTEL_SERVICE_NAME and
+// OTEL_RESOURCE_ATTRIBUTES say goes before what we say.
+func whoWeAre(o TracingOptions) *resource.Resource {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	ours := resource.NewWithAttributes(semconv.SchemaURL,
+		semconv.ServiceName("penstock"), semconv.ServiceVersion(o.Version),
+		semconv.ServiceInstanceID(fmt.Sprintf("%s-%d", host, os.Getpid())))
+	r, err := resource.New(context.Background(), resource.WithTelemetrySDK(), resource.WithAttributes(ours.Attributes()...), resource.WithFromEnv())
+	if err != nil { // a part that could not be read; the rest is of use
+		o.Logger.Warn("OTEL_RESOURCE_ATTRIBUTES is not key=value,...; it is left out", "err", err)
+	}
+	if r == nil {
+		return ours
+	}
+	return r
+}
+
+// Open begins to send spans; those that end before are not sent. It reaches no
+// network, and what is wrong costs the traces only. Close must be called after it.
+func (t *Tracing) Open() {
+	if t.env.exporter == exporterNone {
+		return
+	}
+	exporter, err := t.exporter(context.Background())
+	if err != nil {
+		t.o.Logger.Warn("traces are off", "err", err)
+		return
+	}
+	o := newOutbox(exporter, t.env, t.o.Logger)
+	t.outbox.Store(o)
+	t.provider.RegisterSpanProcessor(o)
+}
+
+// Close sends what is left, within the flush timeout, and ends. It may be
+// called more than once, and without Open.
+func (t *Tracing) Close() {
+	ctx, cancel := context.WithTimeout(context.Background(), t.o.FlushTimeout)
+	defer cancel()
+	if err := t.provider.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		t.o.Logger.Warn("traces not ended in order", "err", err)
+	}
+	if o := t.outbox.Load(); o != nil {
+		o.report()
+	}
+}
+
+// counts are how many spans were sent, and lost.
+func (t *Tracing) counts() (sent, lost int64) {
+	o := t.outbox.Load()
+	if o == nil {
+		return 0, 0
+	}
+	return o.sent.Load(), o.lost()
+}
+
+func (t *Tracing) exporter(ctx context.Context) (trace.SpanExporter, error) {
+	switch {
+	case t.env.exporter == exporterConsole:
+		w := t.o.Console
+		if w == nil {
+			w = io.Discard
+		}
+		return stdouttrace.New(stdouttrace.WithWriter(w))
+	case t.env.grpc:
+		return newOTLP(ctx, otlptracegrpc.NewClient())
+	}
+	return newOTLP(ctx, otlptracehttp.NewClient())
+}
+
+// keepKey marks a context whose span is kept whatever the sampler says.
+type keepKey struct{}
+
+// keeping is a sampler that keeps what has to be kept.
+type keeping struct{ trace.Sampler }
+
+// ShouldSample implements trace.Sampler.
+func (k keeping) ShouldSample(p trace.SamplingParameters) trace.SamplingResult {
+	if p.ParentContext.Value(keepKey{}) != nil {
+		return trace.SamplingResult{Decision: trace.RecordAndSample}
+	}
+	return k.Sampler.ShouldSample(p)
+}
+
+// Span is one that has ended, for somebody in this process.
+type Span struct {
+	Trace, ID, Parent string // in hex; Parent is "" at the root
+	Name, Kind        string
+	Start, End        time.Time
+	Failed            bool
+	// Attributes are as text.
+	Attributes map[string]string
+}
+
+// watcher is the span processor that hands spans to somebody in this process.
+type watcher struct{ tell func(Span) }
+
+// OnStart implements trace.SpanProcessor.
+func (watcher) OnStart(context.Context, trace.ReadWriteSpan) {}
+
+// OnEnd implements trace.SpanProcessor.
+func (w watcher) OnEnd(s trace.ReadOnlySpan) {
+	out := Span{
+		Trace: s.SpanContext().TraceID().String(), ID: s.SpanContext().SpanID().String(),
+		Name: s.Name(), Kind: s.SpanKind().String(), Start: s.StartTime(), End: s.EndTime(),
+		Failed: s.Status().Code == failedStatus, Attributes: map[string]string{},
+	}
+	if s.Parent().SpanID().IsValid() {
+		out.Parent = s.Parent().SpanID().String()
+	}
+	for _, a := range s.Attributes() {
+		out.Attributes[string(a.Key)] = a.Value.String()
+	}
+	w.tell(out)
+}
+
+// Shutdown implements trace.SpanProcessor.
+func (watcher) Shutdown(context.Context) error { return nil }
+
+// ForceFlush implements trace.SpanProcessor.
+func (watcher) ForceFlush(context.Context) error { return nil }
