@@ -58,7 +58,7 @@ var rooms = map[string][]string{
 	"github.com/nats-io/nats.go":      {"internal/backup", "internal/broker", "sinks", "examples/subscribe"}, // sinks: the kind nats
 	"github.com/DeRuina/timberjack":   {"sinks"},
 	"github.com/fsnotify/":            {"internal/app"},
-	"github.com/nats-io/nats-server":  {"internal/backup", "internal/broker"},
+	"github.com/nats-io/nats-server":  {"internal/backup", "internal/broker", "bench"},
 	"github.com/spf13/":               {"cmd/penstock"},
 	"cel.dev/":                        {"router/rules"},
 	"go.yaml.in/yaml":                 {"config"},
