@@ -29,6 +29,7 @@ const (
 // TLS, compression, temporality.
 type push struct {
 	exporter       sdk.Exporter
+	clean          *strings.Replacer // of what the receiver says
 	reader         *sdk.ManualReader
 	every, timeout time.Duration
 }
@@ -41,6 +42,16 @@ func newPush(ctx context.Context) (*push, error) {
 		return nil, nil
 	}
 	p := &push{}
+	var secrets []string
+	for _, name := range []string{"OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_METRICS_HEADERS"} {
+		// The exporter would print a value that it cannot read, secrets and all.
+		more, err := headerSecrets(os.Getenv(name))
+		if err != nil {
+			return nil, fmt.Errorf("%s is not key=value,...: %w", name, err)
+		}
+		secrets = append(secrets, more...)
+	}
+	p.clean = hiding(secrets)
 	var err error
 	if p.every, err = millis("OTEL_METRIC_EXPORT_INTERVAL", pushEvery); err != nil {
 		return nil, err
@@ -114,7 +125,7 @@ func (t *Telemetry) Run(ctx context.Context) error {
 		last, cancel := context.WithTimeout(ctx, t.push.last())
 		defer cancel()
 		if err := t.push.exporter.Shutdown(last); err != nil && !fails {
-			return fmt.Errorf("shut down OTLP exporter of metrics: %w", err)
+			return errors.New("shut down OTLP exporter of metrics: " + t.push.clean.Replace(err.Error()))
 		}
 		return nil
 	}
@@ -126,7 +137,7 @@ func (t *Telemetry) pushed(err error, failed bool) bool {
 	switch {
 	case t.log == nil || (err != nil) == failed || errors.Is(err, context.Canceled):
 	case err != nil:
-		t.log.Warn("metrics not pushed, trying again; they are at /metrics as well", "err", err)
+		t.log.Warn("metrics not pushed, trying again; they are at /metrics as well", "err", t.push.clean.Replace(err.Error()))
 	default:
 		t.log.Info("metrics are pushed again")
 	}

@@ -37,12 +37,17 @@ type outbox struct {
 	told   int64
 }
 
-func newOutbox(e trace.SpanExporter, env traceEnv, log *slog.Logger) *outbox {
+// hiding replaces secrets in what a receiver says: some echo the request.
+func hiding(secrets []string) *strings.Replacer {
 	var pairs []string
-	for _, secret := range env.secrets {
+	for _, secret := range secrets {
 		pairs = append(pairs, secret, "[hidden]")
 	}
-	o := &outbox{inner: e, log: log, clean: strings.NewReplacer(pairs...), room: int64(env.queue)}
+	return strings.NewReplacer(pairs...)
+}
+
+func newOutbox(e trace.SpanExporter, env traceEnv, log *slog.Logger) *outbox {
+	o := &outbox{inner: e, log: log, clean: hiding(env.secrets), room: int64(env.queue)}
 	o.SpanProcessor = trace.NewBatchSpanProcessor(sender{o},
 		trace.WithMaxQueueSize(env.queue), trace.WithMaxExportBatchSize(min(env.batch, env.queue)))
 	return o
