@@ -7,7 +7,7 @@ FUZZTIME   ?= 10s
 BENCHFLAGS ?=
 TOOLS      := $(CURDIR)/dist/tools
 # Modules of their own keep what only development needs out of go.mod.
-MODULES    := tools tools/s3server tools/promcheck tools/deploycheck charts/test
+MODULES    := tools tools/promcheck tools/deploycheck charts/test
 
 .PHONY: all build test verify bench fmt lint fuzz generate crash tools alerts prometheus image release release-check licenses vuln
 
@@ -61,7 +61,7 @@ bench: ## throughput of this machine, against its ceiling; BENCHFLAGS are those 
 fmt: ## write all files as they should be
 	gofmt -w $$(git ls-files '*.go' --cached --others --exclude-standard)
 	go mod tidy
-	for m in $(MODULES); do go -C $$m mod tidy; done
+	for m in $(MODULES) tools/s3server; do go -C $$m mod tidy; done
 
 generate: ## write the generated pages anew
 	go test ./internal/clickfunnels -run '^TestEventsPage$$' -update
@@ -74,7 +74,7 @@ generate: ## write the generated pages anew
 lint: tools ## what is wrong without running anything
 	@bad=$$(gofmt -l $$(git ls-files '*.go' --cached --others --exclude-standard)); \
 	test -z "$$bad" || { echo "not formatted, run make fmt:"; echo "$$bad"; exit 1; } >&2
-	for m in . $(MODULES); do go -C $$m mod tidy -diff; done
+	for m in . $(MODULES) tools/s3server; do go -C $$m mod tidy -diff; done
 	for m in . $(MODULES); do go -C $$m vet ./...; done
 	GOOS=darwin GOARCH=arm64 go vet ./... # where power is synced otherwise
 	GOOS=windows GOARCH=amd64 go build ./cmd/... ./examples/...

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math"
 	"strings"
 	"sync"
@@ -17,7 +16,6 @@ import (
 	"github.com/penstock/penstock/sinks"
 )
 
-func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 func checkProcess(_ context.Context, p *patient) []Finding {
 	switch err := p.statusErr; {
