@@ -16,7 +16,6 @@ import (
 	"github.com/penstock/penstock/sinks"
 )
 
-
 func checkProcess(_ context.Context, p *patient) []Finding {
 	switch err := p.statusErr; {
 	case p.status != nil && p.o.Version != "" && p.status.Version != p.o.Version:
