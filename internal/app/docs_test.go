@@ -108,7 +108,7 @@ command=$1; shift
 case $command in
 serve) set -- "$@" --listen 127.0.0.1:8080 --admin 127.0.0.1:8081 ;;
 send) set -- "$@" --url http://127.0.0.1:8080/webhooks/clickfunnels ;;
-dead|events|sinks) set -- "$@" --server http://127.0.0.1:8081 ;;
+dead|diff|events|reload|sinks) set -- "$@" --server http://127.0.0.1:8081 ;;
 esac
 exec PENSTOCK "$command" "$@"
 `

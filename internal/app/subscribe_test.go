@@ -195,7 +195,7 @@ func TestCoreSubscriberReadsAndCannotPublish(t *testing.T) {
 	}
 }
 
-// The README shows the code that the test above runs.
+// The page shows the code that the test above runs.
 func TestReadmeShowsTheSubscriber(t *testing.T) {
 	t.Parallel()
 	source, err := os.ReadFile(filepath.Join(moduleRoot, "examples/subscribe/main.go"))
@@ -208,12 +208,12 @@ func TestReadmeShowsTheSubscriber(t *testing.T) {
 		t.Fatal("examples/subscribe/main.go has no region between the marks")
 	}
 	var shown []string
-	for _, b := range fences(t, "README.md") {
+	for _, b := range fences(t, "docs/subscribing.md") {
 		if b.tag == "go" {
 			shown = append(shown, b.text)
 		}
 	}
 	if len(shown) != 1 || strings.TrimSpace(shown[0]) != strings.TrimSpace(region) {
-		t.Errorf("README.md shows %d blocks of Go, want one, the region of examples/subscribe/main.go:\n%s", len(shown), region)
+		t.Errorf("docs/subscribing.md shows %d blocks of Go, want one, the region of examples/subscribe/main.go:\n%s", len(shown), region)
 	}
 }
