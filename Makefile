@@ -7,9 +7,11 @@ FUZZTIME   ?= 10s
 BENCHFLAGS ?=
 TOOLS      := $(CURDIR)/dist/tools
 # Modules of their own keep what only development needs out of go.mod.
-MODULES    := tools tools/promcheck tools/deploycheck charts/test
+MODULES    := tools/promcheck tools/deploycheck charts/test
+# Of tools only what is quick to build is tested each time, all of it by verify.
+TOOLTESTS  := ./testsum ./release ./vulncheck
 
-.PHONY: all build test verify bench fmt lint fuzz generate crash tools alerts prometheus image release release-check licenses vuln
+.PHONY: all build test verify bench fmt lint fuzz generate crash tools others alerts prometheus image release release-check licenses vuln
 
 all: build
 
@@ -18,7 +20,7 @@ build: ## the program, as dist/penstock
 
 test: lint ## all checks, all tests, a little fuzzing
 	$(MAKE) --no-print-directory fuzz
-	(go test -json -race -shuffle=on ./... || true; \
+	(go test -json -race -shuffle=on ./... || true; go -C tools test -json -count=1 $(TOOLTESTS) || true; \
 		for m in $(MODULES); do go -C $$m test -json -count=1 ./... || true; done) | $(TOOLS)/testsum
 
 verify: ## the long form of test: nothing is left out
@@ -27,7 +29,15 @@ verify: ## the long form of test: nothing is left out
 	$(MAKE) --no-print-directory crash
 	$(MAKE) --no-print-directory alerts
 	$(MAKE) --no-print-directory release-check
+	$(MAKE) --no-print-directory others
 	$(MAKE) --no-print-directory test
+
+others: ## other systems, the licences of what is built in, the tools that are slow to build
+	GOOS=darwin GOARCH=arm64 go vet ./...
+	GOOS=windows GOARCH=amd64 go build ./cmd/... ./examples/...
+	go -C tools run ./licenses -dir .. -check
+	go -C tools vet ./...
+	go -C tools test -count=1 ./...
 
 crash: ## kill the process at every step, upgrade a cluster, many times
 	PENSTOCK_LONG=1 go test ./internal/app -run 'Crash|ExternalSetup' -count=1 -timeout 60m -v
@@ -61,7 +71,7 @@ bench: ## throughput of this machine, against its ceiling; BENCHFLAGS are those 
 fmt: ## write all files as they should be
 	gofmt -w $$(git ls-files '*.go' --cached --others --exclude-standard)
 	go mod tidy
-	for m in $(MODULES) tools/s3server; do go -C $$m mod tidy; done
+	for m in tools $(MODULES) tools/s3server; do go -C $$m mod tidy; done
 
 generate: ## write the generated pages anew
 	go test ./internal/clickfunnels -run '^TestEventsPage$$' -update
@@ -74,12 +84,11 @@ generate: ## write the generated pages anew
 lint: tools ## what is wrong without running anything
 	@bad=$$(gofmt -l $$(git ls-files '*.go' --cached --others --exclude-standard)); \
 	test -z "$$bad" || { echo "not formatted, run make fmt:"; echo "$$bad"; exit 1; } >&2
-	for m in . $(MODULES) tools/s3server; do go -C $$m mod tidy -diff; done
+	for m in . tools $(MODULES) tools/s3server; do go -C $$m mod tidy -diff; done
 	for m in . $(MODULES); do go -C $$m vet ./...; done
-	GOOS=darwin GOARCH=arm64 go vet ./... # where power is synced otherwise
-	GOOS=windows GOARCH=amd64 go build ./cmd/... ./examples/...
+	go -C tools vet $(TOOLTESTS)
+	GOOS=darwin GOARCH=arm64 go vet ./internal/broker # where power is synced otherwise
 	$(TOOLS)/staticcheck ./...
-	go -C tools run ./licenses -dir .. -check
 
 tools: # what test and lint run
 	@mkdir -p $(TOOLS)

@@ -220,7 +220,7 @@ func TestAttemptsEndWithTheirContext(t *testing.T) {
 			t.Parallel()
 			s := f.open(t, kind, newReceiver(t, hang(make(chan struct{}, 1))))
 			err := s.Deliver(within(t, 50*time.Millisecond), sampleEvent())
-			checkFailure(t, err, delivery.Failed, "no answer within 50ms")
+			checkFailure(t, err, delivery.Failed, "no answer within ") // how much of the 50 ms is left differs
 			if !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("Deliver = %v, want context.DeadlineExceeded", err)
 			}
