@@ -86,6 +86,7 @@ lint: tools ## what is wrong without running anything
 	test -z "$$bad" || { echo "not formatted, run make fmt:"; echo "$$bad"; exit 1; } >&2
 	for m in . tools $(MODULES) tools/s3server; do go -C $$m mod tidy -diff; done
 	for m in . $(MODULES); do go -C $$m vet ./...; done
+	go vet -tags prometheus ./internal/app
 	go -C tools vet $(TOOLTESTS)
 	GOOS=darwin GOARCH=arm64 go vet ./internal/broker # where power is synced otherwise
 	$(TOOLS)/staticcheck ./...
