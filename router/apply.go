@@ -20,8 +20,9 @@ type Change struct {
 	// Last is the sequence of the last event stored before the change, as far
 	// as is known: the new routes hold for later events only.
 	Last uint64
-	// Late are the new sinks that want events from before the change too, with
-	// what is known of their time before.
+	// Late is what is known of the time before the change of sinks that come with
+	// new routes: see Past.Return. When the routes are what they were, it is what
+	// counts of any sink that is new here.
 	Late map[string]Past
 	// Paused are the new sinks that nothing is to be delivered to for now.
 	Paused []string
@@ -91,12 +92,7 @@ func (r *Router) Apply(c Change) ([]Retired, error) {
 		switch {
 		case w == nil:
 			w = r.newWorker(s, opened, c.Table)
-			w.eras = w.newEras(r.eras)
-			if past, ok := c.Late[s.Name]; ok {
-				if w.past = past; isNew || !past.Counts() {
-					w.past = past.Return(from)
-				}
-			}
+			w.eras, w.past = w.newEras(r.eras), c.Late[s.Name]
 			if slices.Contains(c.Paused, s.Name) {
 				w.gate.pause()
 			}
@@ -107,6 +103,9 @@ func (r *Router) Apply(c Change) ([]Retired, error) {
 				close(w.run.closing)
 				fresh = append(fresh, w)
 			}
+		}
+		if past, ok := c.Late[s.Name]; ok && isNew { // a worker of before may come as well
+			w.past = past.Return(from)
 		}
 		workers = append(workers, w)
 	}

@@ -30,14 +30,14 @@ func (p Past) Leave(from uint64) Past {
 	return p
 }
 
-// Return is p of a sink that is configured from a sequence on.
+// Return is p of a sink that is configured from a sequence on. One that was not
+// away is new and wants all there is.
 func (p Past) Return(from uint64) Past {
-	n := len(p.Absent)
-	if n == 0 || p.Absent[n-1].To != 0 {
+	if !p.Away() {
 		return Past{Since: from}
 	}
 	p.Absent = slices.Clone(p.Absent)
-	p.Absent[n-1].To = from
+	p.Absent[len(p.Absent)-1].To = from
 	return p
 }
 
@@ -51,6 +51,12 @@ func (p Past) Settled(up uint64) Past {
 		p.Absent = nil
 	}
 	return p
+}
+
+// Away reports that the sink is not configured now.
+func (p Past) Away() bool {
+	n := len(p.Absent)
+	return n > 0 && p.Absent[n-1].To == 0
 }
 
 // Counts reports that p is not zero.

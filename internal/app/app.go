@@ -249,9 +249,7 @@ func (a *App) prepare(ctx context.Context) error {
 	if a.router == nil {
 		return nil
 	}
-	err := a.routing.open(ctx, a.conf(), func(before []string) ([]string, error) {
-		return a.lateOf(ctx, a.conf().Sinks, before)
-	}, func() error {
+	err := a.routing.open(ctx, a.conf(), func() error {
 		var subs []delivery.Subscription
 		for _, w := range a.router.Workers() {
 			subs = append(subs, a.router.Subscription(w))

@@ -57,9 +57,7 @@ func Provision(ctx context.Context, c *config.Config, o ProvisionOptions) (chang
 		return nil, err
 	}
 	a.broker = b
-	err = newRouting(b, rt, true, func([]string) {}, a.log).open(ctx, c, func(before []string) ([]string, error) {
-		return a.lateOf(ctx, c.Sinks, before)
-	}, func() error {
+	err = newRouting(b, rt, true, func([]string) {}, a.log).open(ctx, c, func() error {
 		var subs []delivery.Subscription
 		for _, w := range rt.Workers() {
 			subs = append(subs, rt.Subscription(w))

@@ -239,45 +239,17 @@ func (r *reloads) route(ctx context.Context, present, g *generation, opened map[
 		return 0, nil, fmt.Errorf("write routes: %w", err)
 	}
 	c := router.Change{Config: g.config, Table: g.table, Sinks: opened}
-	late, err := a.lateOf(ctx, g.config.Sinks, present.sinkNames())
-	if err != nil {
-		return 0, nil, fmt.Errorf("look for the queues of new sinks: %w", err)
-	}
-	c.Late = map[string]router.Past{}
-	for _, sink := range late {
-		c.Late[sink] = router.Past{}
-	}
 	if c.Paused, err = a.pauses.of(ctx, g.config.Sinks); err != nil {
 		return 0, nil, err
 	}
 	// From here on, the events of both are kept.
 	a.broker.SetSinks(union(present.sinkNames(), g.sinkNames()))
-	from, retired, err := a.routing.change(ctx, c, text, late, without(present.sinkNames(), g.sinkNames()))
+	from, retired, err := a.routing.change(ctx, c, text, present.sinkNames())
 	if err != nil {
 		a.routing.keep()
 		return 0, nil, err
 	}
 	return from, retired, nil
-}
-
-// lateOf names the sinks, of those that were not configured before, that want
-// events from before they are: they have a queue from an earlier time, or say
-// where they start.
-func (a *App) lateOf(ctx context.Context, configured []config.Sink, before []string) ([]string, error) {
-	var out []string
-	for _, s := range configured {
-		if slices.Contains(before, s.Name) {
-			continue
-		}
-		has, err := a.broker.HasQueue(ctx, s.Name)
-		if err != nil {
-			return nil, err
-		}
-		if has || s.Start.Beginning || s.Start.Since > 0 || !s.Start.At.IsZero() {
-			out = append(out, s.Name)
-		}
-	}
-	return out, nil
 }
 
 // keepFor says whose events are kept: those of the sinks of this process and

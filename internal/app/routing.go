@@ -66,10 +66,9 @@ func newRouting(b *broker.Broker, r *router.Router, shared bool, sinks func([]st
 
 // open takes up what is recorded at a start. Routes of the file that are not
 // the ones in force come into force for what is stored from now on, like by a
-// reload. lateOf names the sinks, of those that are not among the ones before,
-// that want older events too; prepare is called when the queues have to let
-// through what both routes want.
-func (g *routing) open(ctx context.Context, file *config.Config, lateOf func(before []string) ([]string, error), prepare func() error) error {
+// reload. prepare is called when the queues have to let through what both routes
+// want.
+func (g *routing) open(ctx context.Context, file *config.Config, prepare func() error) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	table := g.router.Table()
@@ -89,13 +88,8 @@ func (g *routing) open(ctx context.Context, file *config.Config, lateOf func(bef
 		g.follow(have)
 		return prepare()
 	default:
-		before := append(slices.Clone(have.Eras), broker.Era{From: have.Last + 1, Version: table.Version(), Text: text})
-		late, err := lateOf(recordedSinks(have))
-		if err != nil {
-			return err
-		}
-		gone := recordedSinks(have)
-		g.follow(broker.Routing{Eras: before, Past: have.Past, Last: have.Last})
+		era, sinks := broker.Era{From: have.Last + 1, Version: table.Version(), Text: text}, rosterOf(file, nil)
+		g.follow(entered(have, era, sinks))
 		if err := prepare(); err != nil {
 			return err
 		}
@@ -114,14 +108,11 @@ func (g *routing) open(ctx context.Context, file *config.Config, lateOf func(bef
 		if have, err = g.broker.Routing(ctx); err != nil {
 			return errors.Join(err, g.withdraw(ctx))
 		}
-		from := have.Last + 1
-		have = entered(have, broker.Era{From: from, Version: table.Version(), Text: text}, late, without(gone, names(file)))
+		era.From = have.Last + 1
+		have = entered(have, era, sinks)
 		g.log.Info("the routes of the file are others than before; they route events stored from now on",
-			"rules", table.Version(), "before", have.Eras[len(have.Eras)-2].Version, "from_sequence", from)
-		era := have.Eras[len(have.Eras)-1]
-		if err := g.record(ctx, func(r broker.Routing) broker.Routing {
-			return entered(r, era, late, without(gone, names(file)))
-		}); err != nil {
+			"rules", table.Version(), "before", have.Eras[len(have.Eras)-2].Version, "from_sequence", era.From)
+		if err := g.record(ctx, func(r broker.Routing) broker.Routing { return entered(r, era, sinks) }); err != nil {
 			return err
 		}
 		g.follow(have)
@@ -184,15 +175,15 @@ func (g *routing) record(ctx context.Context, edit func(broker.Routing) broker.R
 }
 
 // change has the queues let through what is wanted from now on too, and then
-// applies c under a record of its routes, whose text is given. late are
-// the new sinks that want older events too, removed those that are gone.
-func (g *routing) change(ctx context.Context, c router.Change, text []byte, late, removed []string) (from uint64, retired []router.Retired, err error) {
+// applies c under a record of its routes, whose text is given. present are
+// the sinks of this process so far.
+func (g *routing) change(ctx context.Context, c router.Change, text []byte, present []string) (from uint64, retired []router.Retired, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	version := c.Table.Version()
 	g.tables[version] = c.Table
 	if version == g.router.Table().Version() {
-		maps.Copy(c.Late, pastOf(g.known, late))
+		c.Late = readPast(g.known)
 		if err := g.broker.Prepare(ctx, g.router.Plan(c)); err != nil {
 			return 0, nil, err
 		}
@@ -201,8 +192,10 @@ func (g *routing) change(ctx context.Context, c router.Change, text []byte, late
 	}
 	ctx, cancel := context.WithTimeout(ctx, announceLimit)
 	defer cancel()
+	sinks := rosterOf(c.Config, present)
 	have, err := g.announce(ctx)
 	if err == nil {
+		c.Late = sinks.come(have)
 		err = g.broker.Prepare(ctx, g.router.Plan(c))
 	}
 	if err == nil { // the new routes are for what comes after the queues let it through
@@ -211,13 +204,12 @@ func (g *routing) change(ctx context.Context, c router.Change, text []byte, late
 	if err != nil {
 		return 0, nil, errors.Join(err, g.withdraw(ctx))
 	}
-	c.Last = have.Last
-	maps.Copy(c.Late, pastOf(have, late))
+	c.Last, c.Late = have.Last, sinks.come(have)
 	c.Record = func(seq uint64) error {
 		from = seq
 		era := broker.Era{From: seq, Version: version, Text: text}
-		have = entered(have, era, late, removed)
-		return g.record(ctx, func(r broker.Routing) broker.Routing { return entered(r, era, late, removed) })
+		have = entered(have, era, sinks)
+		return g.record(ctx, func(r broker.Routing) broker.Routing { return entered(r, era, sinks) })
 	}
 	if retired, err = g.router.Apply(c); err != nil {
 		return 0, nil, errors.Join(err, g.withdraw(ctx))

@@ -20,34 +20,77 @@ func without(all, others []string) []string {
 	return slices.DeleteFunc(slices.Clone(all), func(name string) bool { return slices.Contains(others, name) })
 }
 
-// entered is r with an era more, in which some sinks come late and some are
-// gone. It ends an announcement. Where the era is there already, so is the rest.
-func entered(r broker.Routing, e broker.Era, late, removed []string) broker.Routing {
+// roster are the sinks of an era that is to be recorded.
+type roster struct {
+	sinks []string // that are configured in it
+	// eager are those of them that want events from before they were configured.
+	eager []string
+	// before are the sinks up to then, where no record says.
+	before []string
+}
+
+// rosterOf is that of a configuration.
+func rosterOf(c *config.Config, before []string) roster {
+	out := roster{sinks: names(c), before: before}
+	for _, s := range c.Sinks {
+		if s.Start.Beginning || s.Start.Since > 0 || !s.Start.At.IsZero() {
+			out.eager = append(out.eager, s.Name)
+		}
+	}
+	return out
+}
+
+// come returns the sinks that come with the era, with what is known of their
+// time before. What counts is the record, not what this process had configured:
+// another may have recorded since. A sink that nobody recorded wants nothing
+// older, even if it has a queue: a change that was cut short made that.
+func (s roster) come(r broker.Routing) map[string]router.Past {
+	all, out := readPast(r), map[string]router.Past{}
+	before, known := s.sinksBefore(r)
+	for _, sink := range s.sinks {
+		past := all[sink]
+		switch {
+		case past.Away():
+			out[sink] = past
+		case !known || slices.Contains(before, sink):
+		case slices.Contains(s.eager, sink):
+			out[sink] = router.Past{}
+		default:
+			out[sink] = router.Past{}.Leave(0)
+		}
+	}
+	return out
+}
+
+// sinksBefore are the sinks up to the era, and whether that is known.
+func (s roster) sinksBefore(r broker.Routing) ([]string, bool) {
+	if recorded := recordedSinks(r); recorded != nil {
+		return recorded, true
+	}
+	return s.before, s.before != nil
+}
+
+// entered is r with an era more, in which some sinks come and some are gone.
+// It ends an announcement. Where the era is there already, so is the rest.
+func entered(r broker.Routing, e broker.Era, s roster) broker.Routing {
 	r.Announced = ""
 	if slices.ContainsFunc(r.Eras, func(have broker.Era) bool { return have.From == e.From && have.Version == e.Version }) {
 		return r
 	}
-	r.Eras = append(slices.Clone(r.Eras), e)
-	slices.SortStableFunc(r.Eras, func(a, b broker.Era) int { return cmp.Compare(a.From, b.From) })
-	from := e.From
-	past := readPast(r)
-	for _, sink := range removed {
-		past[sink] = past[sink].Leave(from)
+	past, coming := readPast(r), s.come(r)
+	before, _ := s.sinksBefore(r)
+	for _, sink := range without(before, s.sinks) {
+		if !past[sink].Away() {
+			past[sink] = past[sink].Leave(e.From)
+		}
 	}
-	for _, sink := range late {
-		past[sink] = past[sink].Return(from)
+	for sink, was := range coming {
+		past[sink] = was.Return(e.From)
 	}
 	r.Past = writePast(past)
+	r.Eras = append(slices.Clone(r.Eras), e)
+	slices.SortStableFunc(r.Eras, func(a, b broker.Era) int { return cmp.Compare(a.From, b.From) })
 	return r
-}
-
-// pastOf is what is recorded of the sinks.
-func pastOf(r broker.Routing, sinks []string) map[string]router.Past {
-	all, out := readPast(r), map[string]router.Past{}
-	for _, sink := range sinks {
-		out[sink] = all[sink]
-	}
-	return out
 }
 
 // readPast reads what is recorded of sinks. What cannot be read counts for nothing.
@@ -111,7 +154,8 @@ func forget(r broker.Routing, settled map[string]uint64) broker.Routing {
 	return out
 }
 
-// recordedSinks are those of the latest recorded routes.
+// recordedSinks are those of the latest recorded routes, nil when their text
+// is not there or cannot be read.
 func recordedSinks(r broker.Routing) []string {
 	if len(r.Eras) == 0 {
 		return nil
@@ -120,9 +164,5 @@ func recordedSinks(r broker.Routing) []string {
 	if err != nil {
 		return nil
 	}
-	var out []string
-	for _, s := range c.Sinks {
-		out = append(out, s.Name)
-	}
-	return out
+	return append([]string{}, names(c)...)
 }

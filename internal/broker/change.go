@@ -2,11 +2,8 @@ package broker
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
-
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/penstock/penstock/internal/delivery"
 )
@@ -88,15 +85,6 @@ func (b *Broker) AdmitReaders(sinks, roots, prefixes []string) error {
 		return fmt.Errorf("change the rights of the users of broker.listen: %w", err)
 	}
 	return nil
-}
-
-// HasQueue reports that the stream has a queue of the sink, from before.
-func (b *Broker) HasQueue(ctx context.Context, sink string) (bool, error) {
-	_, err := b.admin.js.Consumer(ctx, EventsStream, sinkConsumerPrefix+sink)
-	if errors.Is(err, jetstream.ErrConsumerNotFound) {
-		return false, nil
-	}
-	return err == nil, err
 }
 
 // LastSequence is that of the latest event stored, 0 when there was none.
