@@ -64,7 +64,10 @@ func TestPrometheusScenario(t *testing.T) {
 		func() { manyRetries(retries, 41_000) },
 		func() { tooManyRecords(main) },
 		func() { nats.Shutdown(); nats.WaitForShutdown() },
-		func() { reloading.write(t, dir, "sinks: {crm: {kind: nothing}}\n"); reloading.reloads.Reload(t.Context(), false) },
+		func() {
+			reloading.write(t, dir, "sinks: {crm: {kind: nothing}}\n")
+			reloading.reloads.Reload(t.Context(), false)
+		},
 	} {
 		causes.Go(cause)
 	}

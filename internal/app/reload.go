@@ -82,6 +82,8 @@ type refusal struct {
 	err      error
 	hint     string
 	mistakes config.Mistakes
+	// passing: not the files are at fault, and another try may do.
+	passing bool
 }
 
 func (r *reloads) reload(ctx context.Context, by string, dryRun bool) console.ReloadResult {
@@ -110,6 +112,9 @@ func (r *reloads) reload(ctx context.Context, by string, dryRun bool) console.Re
 	}
 	if !dryRun {
 		r.tell(by, &out, no, warnings)
+	}
+	if no != nil && no.passing && !dryRun {
+		r.forgetSeen() // so that what the files say is tried again
 	}
 	return out
 }
@@ -142,7 +147,7 @@ func (r *reloads) read(dryRun bool) (next *config.Config, warnings config.Mistak
 
 // carryOut builds everything of next and, unless dryRun, puts it in force.
 func (r *reloads) carryOut(ctx context.Context, next *config.Config, changes config.Changes, dryRun bool, out *console.ReloadResult) *refusal {
-	a := r.app
+	a, passing := r.app, false
 	g, opened, err := a.next(next, a.now())
 	if err == nil && a.ingress != nil {
 		err = ingress.CheckSources(g.endpoints())
@@ -152,6 +157,7 @@ func (r *reloads) carryOut(ctx context.Context, next *config.Config, changes con
 			a.generation.Store(g) // places in the files may be others
 		} else {
 			out.FromSeq, err = r.apply(ctx, g, opened)
+			passing = err != nil
 		}
 	}
 	if err != nil || dryRun {
@@ -168,7 +174,7 @@ func (r *reloads) carryOut(ctx context.Context, next *config.Config, changes con
 	if errors.As(err, &ms) {
 		err = errors.New("the configuration cannot be built, and what ran before still does")
 	}
-	return &refusal{err: err, mistakes: ms}
+	return &refusal{err: err, mistakes: ms, passing: passing}
 }
 
 // follow tells those of a generation in force who have parts of a configuration

@@ -29,6 +29,9 @@ const (
 	announceGap = 50 * time.Millisecond
 	// announceLimit bounds the recording after an announcement, well within that.
 	announceLimit = 5 * time.Second
+	// doubtLimit bounds the asking whether a record was made whose answer was
+	// lost. A store that is silent for so long has stopped the process already.
+	doubtLimit = time.Minute
 	// lookGap is the least time between two looks for the sake of an event.
 	lookGap = 10 * time.Millisecond
 )
@@ -174,6 +177,30 @@ func (g *routing) record(ctx context.Context, edit func(broker.Routing) broker.R
 	return g.broker.EditRouting(ctx, edit)
 }
 
+// recorded is record for an era. An error would say nothing of whether it was
+// recorded: the answer may have come too late, and the next process would take
+// for routed by the era what this one goes on to route by the one before. With
+// a store of our own we ask again until it is, while nothing is routed; of a
+// shared one the record is looked at before the next event is.
+func (g *routing) recorded(ctx context.Context, era broker.Era, sinks roster) error {
+	edit := func(r broker.Routing) broker.Routing { return entered(r, era, sinks) }
+	err := g.record(ctx, edit)
+	if err == nil || g.shared || broker.NotProvisioned(err) {
+		return err
+	}
+	doubt, cancel := context.WithTimeout(context.WithoutCancel(ctx), doubtLimit)
+	defer cancel()
+	for {
+		g.log.Warn("the event store did not answer whether it has the new routes, asking again", "err", err)
+		again, done := context.WithTimeout(doubt, announceLimit)
+		err = g.broker.EditRouting(again, edit)
+		done()
+		if err == nil || sleep(doubt, announceGap) != nil {
+			return err
+		}
+	}
+}
+
 // change has the queues let through what is wanted from now on too, and then
 // applies c under a record of its routes, whose text is given. present are
 // the sinks of this process so far.
@@ -209,7 +236,7 @@ func (g *routing) change(ctx context.Context, c router.Change, text []byte, pres
 		from = seq
 		era := broker.Era{From: seq, Version: version, Text: text}
 		have = entered(have, era, sinks)
-		return g.record(ctx, func(r broker.Routing) broker.Routing { return entered(r, era, sinks) })
+		return g.recorded(ctx, era, sinks)
 	}
 	if retired, err = g.router.Apply(c); err != nil {
 		return 0, nil, errors.Join(err, g.withdraw(ctx))
