@@ -3,6 +3,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -70,6 +71,8 @@ type Options struct {
 
 	// step is for the crash test.
 	step func(broker.Step)
+	// forgetAfter is routing.forgetAfter; 0: the constant. It is for tests.
+	forgetAfter time.Duration
 }
 
 func (o Options) has(role string) bool { return len(o.Roles) == 0 || slices.Contains(o.Roles, role) }
@@ -177,6 +180,7 @@ func (a *App) buildRouter() error {
 		return err
 	}
 	a.routing = newRouting(a.broker, a.router, shared, a.keepFor, a.log.With("part", "routes"))
+	a.routing.forgetAfter = cmp.Or(a.o.forgetAfter, forgetAfter)
 	return nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/penstock/penstock/config"
 	"github.com/penstock/penstock/internal/console"
@@ -54,7 +55,7 @@ func runFile(t *testing.T, dir, yaml string, change func(*Options)) *reloading {
 	if fatal := ms.Fatal(); len(fatal) > 0 {
 		t.Fatal(fatal)
 	}
-	o := Options{Version: "test", Load: load, Logger: slog.New(slog.NewTextHandler(p.logs, nil))}
+	o := Options{Version: "test", forgetAfter: 2 * time.Second, Load: load, Logger: slog.New(slog.NewTextHandler(p.logs, nil))}
 	if change != nil {
 		change(&o)
 	}

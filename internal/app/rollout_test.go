@@ -58,7 +58,7 @@ func TestRolloutOfOtherRules(t *testing.T) {
 	var current atomic.Pointer[string] // where webhooks are taken
 	start := func(name string, v int) (*App, func()) {
 		t.Helper()
-		a := build(t, "", yaml(v), Options{Version: "test", Logger: slog.New(slog.NewTextHandler(logs, nil)).With("process", name)})
+		a := build(t, "", yaml(v), Options{Version: "test", forgetAfter: 2 * time.Second, Logger: slog.New(slog.NewTextHandler(logs, nil)).With("process", name)})
 		if err := a.Open(t.Context()); err != nil {
 			t.Fatalf("open %s: %v", name, err)
 		}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -29,6 +28,8 @@ const (
 	announceGap = 50 * time.Millisecond
 	// announceLimit bounds the recording after an announcement, well within that.
 	announceLimit = 5 * time.Second
+	// forgetAfter is routing.forgetAfter of a process that is no test.
+	forgetAfter = time.Minute
 	// doubtLimit bounds the asking whether a record was made whose answer was
 	// lost. A store that is silent for so long has stopped the process already.
 	doubtLimit = time.Minute
@@ -55,8 +56,11 @@ type routing struct {
 	known  broker.Routing
 	tables map[string]*router.Table // by version
 	looked time.Time
-	// settled is up to where each sink was settled at the last tidying.
-	settled map[string]uint64
+	// forgetAfter is how long all sinks have to have settled what earlier routes
+	// are for before those are forgotten: a kill takes the server's idea of what
+	// is settled back, and what it says just after a start may be too much.
+	forgetAfter time.Duration
+	samples     []sample
 	// announced is the announcement seen last, and since when.
 	announced string
 	since     time.Time
@@ -64,7 +68,7 @@ type routing struct {
 }
 
 func newRouting(b *broker.Broker, r *router.Router, shared bool, sinks func([]string), log *slog.Logger) *routing {
-	return &routing{broker: b, router: r, shared: shared, sinks: sinks, log: log, tables: map[string]*router.Table{}}
+	return &routing{broker: b, router: r, shared: shared, sinks: sinks, log: log, tables: map[string]*router.Table{}, forgetAfter: forgetAfter}
 }
 
 // open takes up what is recorded at a start. Routes of the file that are not
@@ -373,96 +377,6 @@ func (g *routing) take(r broker.Routing) {
 
 func sameEras(a, b broker.Routing) bool {
 	return slices.EqualFunc(a.Eras, b.Eras, func(x, y broker.Era) bool { return x.From == y.From && x.Version == y.Version })
-}
-
-// run follows the record, and lets the queues let less through as soon as
-// nobody needs earlier routes any more, until ctx is done.
-func (g *routing) run(ctx context.Context) error {
-	t := time.NewTicker(routingEvery)
-	defer t.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-t.C:
-		}
-		if err := g.tidy(ctx); err != nil && ctx.Err() == nil {
-			g.log.Warn("could not look after the routes, trying again", "err", err, "in", routingEvery)
-		}
-	}
-}
-
-func (g *routing) tidy(ctx context.Context) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.shared {
-		r, err := g.broker.Routing(ctx)
-		if err != nil {
-			return err
-		}
-		g.take(r)
-		if r.Announced != "" {
-			return nil
-		}
-	}
-	if len(g.known.Eras) < 2 && len(g.known.Past) == 0 {
-		return nil
-	}
-	positions, err := g.broker.Positions(ctx)
-	if err != nil {
-		return err
-	}
-	// A kill can take the server's idea of what is settled back by a moment, so
-	// what counts is what was settled the last time.
-	settled := g.settled
-	g.settled = map[string]uint64{}
-	for sink, p := range positions {
-		g.settled[sink] = p.Settled
-		if _, before := settled[sink]; !before {
-			return nil
-		}
-	}
-	if g.shared {
-		if next := forget(g.known, settled); sameEras(next, g.known) && maps.Equal(next.Past, g.known.Past) {
-			return nil
-		}
-		limited, cancel := context.WithTimeout(ctx, announceLimit)
-		defer cancel()
-		r, err := g.announce(limited)
-		if err != nil {
-			if broker.NotProvisioned(err) {
-				return nil
-			}
-			return errors.Join(err, g.withdraw(ctx))
-		}
-		if !sameEras(r, g.known) {
-			g.follow(r)
-		}
-	}
-	if narrowed := g.router.Settled(settled); len(narrowed) > 0 {
-		if err := g.broker.Prepare(ctx, narrowed); err != nil {
-			return errors.Join(err, g.withdraw(ctx))
-		}
-	}
-	next := forget(g.known, settled)
-	if !g.shared && len(next.Eras) == len(g.known.Eras) && maps.Equal(next.Past, g.known.Past) {
-		return nil
-	}
-	own := g.own
-	err = g.broker.EditRouting(ctx, func(r broker.Routing) broker.Routing {
-		if r.Announced == "" || r.Announced == own { // else somebody is at it
-			r = forget(r, settled)
-		}
-		next = r
-		return r
-	})
-	if broker.NotProvisioned(err) {
-		return nil
-	}
-	if err == nil && sameEras(next, forget(g.known, settled)) {
-		g.known = next // else what is new is followed at the next look
-	}
-	return err
 }
 
 // keep has the events of all sinks kept that are known now.
