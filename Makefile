@@ -80,6 +80,8 @@ generate: ## write the generated pages anew
 	go test ./internal/broker -run ClusterPage -update
 	go test ./internal/console -run Generated -update
 	go -C charts/test test -run Generated -update .
+	for role in $$(ls deploy/compose/nats/permissions | sed 's/\.conf//'); do go run ./cmd/penstock provision --print-permissions $$role \
+		-c deploy/compose/penstock/cluster/penstock.yaml >deploy/compose/nats/permissions/$$role.conf; done
 
 lint: tools ## what is wrong without running anything
 	@bad=$$(gofmt -l $$(git ls-files '*.go' --cached --others --exclude-standard)); \
