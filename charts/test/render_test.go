@@ -139,7 +139,11 @@ func (c cluster) GetClientFor(apiVersion, kind string) (dynamic.NamespaceableRes
 	if err := corev1.AddToScheme(scheme); err != nil {
 		return nil, false, err
 	}
-	return fake.NewSimpleDynamicClient(scheme, c...).Resource(corev1.SchemeGroupVersion.WithResource("secrets")), true, nil
+	var copies []runtime.Object // the client writes to what it is given, and renderings run side by side
+	for _, o := range c {
+		copies = append(copies, o.DeepCopyObject())
+	}
+	return fake.NewSimpleDynamicClient(scheme, copies...).Resource(corev1.SchemeGroupVersion.WithResource("secrets")), true, nil
 }
 
 // manifest is what a rendering has made.
