@@ -63,19 +63,11 @@ func (c *Config) Rules() RuleSet {
 	}
 	for _, r := range c.Routes {
 		set.Routes = append(set.Routes, RuleRoute{
-			Name: r.Name, Match: words(r.Match), To: words(r.To), When: r.When.rulePart(), Transform: r.Transform.rulePart(),
+			Name: r.Name, Match: names(r.Match), To: names(r.To), When: r.When.rulePart(), Transform: r.Transform.rulePart(),
 		})
 	}
-	set.Default = words(c.Default)
+	set.Default = names(c.Default)
 	return set
-}
-
-func words(refs []Ref) []string {
-	var out []string
-	for _, r := range refs {
-		out = append(out, r.Name)
-	}
-	return out
 }
 
 // rulePart is nil for a part that is not there.

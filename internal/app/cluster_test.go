@@ -186,6 +186,18 @@ func (l *load) log(round int, what string, from time.Time) {
 		round, what, gap.Round(time.Millisecond), l.longest.Round(time.Millisecond))
 }
 
+// replicaSinks are the sinks of the tests with replicas: one gets everything.
+func replicaSinks(url string) string {
+	return fmt.Sprintf(`
+sinks:
+  all: {kind: http, url: %s/all, concurrency: 8, retry: {initial: 50ms, max_interval: 200ms}, hold: {failures: 0}}
+  orders: {kind: http, url: %s/orders, concurrency: 4, retry: {initial: 50ms, max_interval: 200ms}, hold: {failures: 0}}
+routes:
+  - {match: [">"], to: [all]}
+  - {match: ["order.>", "orders.>"], to: [orders]}
+`, url, url)
+}
+
 // TestCluster runs two ingresses and two routers on three NATS servers, each
 // role with its own credentials and least rights, and disturbs them under
 // load: whatever was accepted is stored once and reaches its sinks.
@@ -196,14 +208,7 @@ func TestCluster(t *testing.T) {
 		rounds = 5
 	}
 	rec := crashReceiver(t)
-	r := &replicas{t: t, sinks: fmt.Sprintf(`
-sinks:
-  all: {kind: http, url: %s/all, concurrency: 8, retry: {initial: 50ms, max_interval: 200ms}, hold: {failures: 0}}
-  orders: {kind: http, url: %s/orders, concurrency: 4, retry: {initial: 50ms, max_interval: 200ms}, hold: {failures: 0}}
-routes:
-  - {match: [">"], to: [all]}
-  - {match: ["order.>", "orders.>"], to: [orders]}
-`, rec.URL, rec.URL)}
+	r := &replicas{t: t, sinks: replicaSinks(rec.URL)}
 	r.nats = startNATS(t, clusterRights(t, r.sinks))
 	provisionCluster(t, r)
 	roles := []string{config.RoleIngress, config.RoleIngress, config.RoleRouter, config.RoleRouter}

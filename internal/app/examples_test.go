@@ -1,7 +1,6 @@
 package app
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -173,21 +172,5 @@ func sendSigned(t *testing.T, url string, body []byte) {
 // has ended, and returns where it takes webhooks.
 func startExample(t *testing.T, c *config.Config, o Options) string {
 	t.Helper()
-	a, err := New(c, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := a.Open(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- a.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("Run: %v", err)
-		}
-	})
-	return "http://" + a.Addr().String()
+	return "http://" + runConfig(t, c, o).Addr().String()
 }

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penstock/penstock/config"
 	"github.com/penstock/penstock/internal/clickfunnels"
 	"github.com/penstock/penstock/router"
 )
@@ -218,4 +219,26 @@ func eventually(t *testing.T, what string, f func() bool) {
 func body(id, eventType string) []byte {
 	typ, _ := json.Marshal(eventType)
 	return fmt.Appendf(nil, `{"data":{"id":7,"total_amount":"49.00"},"event_id":%q,"event_type":%s,"api_version":2}`, id, typ)
+}
+
+// runConfig runs a configuration until the test has ended.
+func runConfig(t *testing.T, c *config.Config, o Options) *App {
+	t.Helper()
+	a, err := New(c, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- a.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	return a
 }

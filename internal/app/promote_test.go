@@ -201,23 +201,7 @@ func runCluster(t *testing.T, yaml string) *App {
 	if fatal := ms.Fatal(); len(fatal) > 0 {
 		t.Fatal(fatal)
 	}
-	a, err := New(c, Options{Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := a.Open(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- a.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("Run: %v", err)
-		}
-	})
-	return a
+	return runConfig(t, c, Options{Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))})
 }
 
 func checkPromoted(t *testing.T, l *ledger, rec *receiver, cluster *natsCluster) {

@@ -90,14 +90,7 @@ func TestExternalSetup(t *testing.T) {
 		rounds = 5
 	}
 	rec := crashReceiver(t)
-	r := &replicas{t: t, sinks: fmt.Sprintf(`
-sinks:
-  all: {kind: http, url: %s/all, concurrency: 8, retry: {initial: 50ms, max_interval: 200ms}, hold: {failures: 0}}
-  orders: {kind: http, url: %s/orders, concurrency: 4, retry: {initial: 50ms, max_interval: 200ms}, hold: {failures: 0}}
-routes:
-  - {match: [">"], to: [all]}
-  - {match: ["order.>", "orders.>"], to: [orders]}
-`, rec.URL, rec.URL)}
+	r := &replicas{t: t, sinks: replicaSinks(rec.URL)}
 	r.nats = setUpNATS(t, r.sinks)
 	r.nats.nc = r.nats.as(broker.RoleReader)
 	r.nats.js, _ = jetstream.New(r.nats.nc)

@@ -86,12 +86,3 @@ func (b *Broker) AdmitReaders(sinks, roots, prefixes []string) error {
 	}
 	return nil
 }
-
-// LastSequence is that of the latest event stored, 0 when there was none.
-func (b *Broker) LastSequence(ctx context.Context) (uint64, error) {
-	s, err := b.admin.js.Stream(ctx, EventsStream)
-	if err != nil {
-		return 0, err
-	}
-	return s.CachedInfo().State.LastSeq, nil
-}

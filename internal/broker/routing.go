@@ -110,14 +110,6 @@ func (b *Broker) Announce(ctx context.Context, word string) (Routing, error) {
 	return b.Routing(ctx)
 }
 
-// Withdraw takes back an announcement after which nothing was recorded.
-func (b *Broker) Withdraw(ctx context.Context) error {
-	if err := b.setMetadata(ctx, map[string]string{announcedKey: ""}); err != nil {
-		return fmt.Errorf("withdraw announced routes: %w", err)
-	}
-	return nil
-}
-
 func (b *Broker) mayRecord(ctx context.Context) error {
 	return b.admin.need(ctx, api+"STREAM.UPDATE."+EventsStream, "the routes recorded with stream "+EventsStream+" are others than those of the file")
 }

@@ -61,22 +61,9 @@ func (c *Client) Changes(ctx context.Context, q ChangeQuery) (ChangePage, error)
 // ChangesAll returns every change from q.Cursor on, a page at a time; it ends
 // after the first error.
 func (c *Client) ChangesAll(ctx context.Context, q ChangeQuery) iter.Seq2[Change, error] {
-	return func(yield func(Change, error) bool) {
-		for {
-			p, err := c.Changes(ctx, q)
-			if err != nil {
-				yield(Change{}, err)
-				return
-			}
-			for _, d := range p.Items {
-				if !yield(d, nil) {
-					return
-				}
-			}
-			if p.Next == "" {
-				return
-			}
-			q.Cursor = p.Next
-		}
-	}
+	return pages(q.Cursor, func(cursor string) ([]Change, string, error) {
+		q.Cursor = cursor
+		p, err := c.Changes(ctx, q)
+		return p.Items, p.Next, err
+	})
 }

@@ -127,24 +127,55 @@ func (c *Client) DeadList(ctx context.Context, q DeadQuery) (DeadPage, error) {
 // DeadAll returns every dead letter from q.Cursor on, a page at a time; it
 // ends after the first error.
 func (c *Client) DeadAll(ctx context.Context, q DeadQuery) iter.Seq2[DeadLetter, error] {
-	return func(yield func(DeadLetter, error) bool) {
+	return pages(q.Cursor, func(cursor string) ([]DeadLetter, string, error) {
+		q.Cursor = cursor
+		p, err := c.DeadList(ctx, q)
+		return p.Items, p.Next, err
+	})
+}
+
+// pages returns what all pages from a cursor on hold, and ends after the first
+// error. page returns one of them and the cursor of the next, empty at the end.
+func pages[T any](cursor string, page func(cursor string) ([]T, string, error)) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
 		for {
-			p, err := c.DeadList(ctx, q)
+			items, next, err := page(cursor)
 			if err != nil {
-				yield(DeadLetter{}, err)
+				var none T
+				yield(none, err)
 				return
 			}
-			for _, d := range p.Items {
-				if !yield(d, nil) {
+			for _, item := range items {
+				if !yield(item, nil) {
 					return
 				}
 			}
-			if p.Next == "" {
+			if next == "" {
 				return
 			}
-			q.Cursor = p.Next
+			cursor = next
 		}
 	}
+}
+
+// stream sends a request whose answer may take as long as patience, 0 for any
+// time, and returns that answer, to be closed, if it is a good one.
+func (c *Client) stream(req *http.Request, patience time.Duration) (*http.Response, error) {
+	patient := *c.http
+	patient.Timeout = patience
+	resp, err := patient.Do(req)
+	if err != nil {
+		return nil, c.unanswered(req.Context(), err)
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("read the answer of %s: %w", c.base, err)
+	}
+	return nil, c.refused(resp, body)
 }
 
 // DeadShow returns one dead letter with its body.

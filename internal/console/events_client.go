@@ -62,20 +62,11 @@ func (c *Client) EventSearch(ctx context.Context, id, subjectID, since string, p
 	if err != nil {
 		return nil, err
 	}
-	patient := *c.http
-	patient.Timeout = searchTimeout
-	resp, err := patient.Do(req)
+	resp, err := c.stream(req, searchTimeout)
 	if err != nil {
-		return nil, c.unreachable(err)
+		return nil, err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-		if err != nil {
-			return nil, fmt.Errorf("read the answer of %s: %w", c.base, err)
-		}
-		return nil, c.refused(resp, body)
-	}
 	return c.searchLines(resp, progress)
 }
 

@@ -232,20 +232,11 @@ func (c *Client) Backup(ctx context.Context, noRejected bool, begin func(bytes i
 	if err != nil {
 		return err
 	}
-	patient := *c.http
-	patient.Timeout = 0
-	resp, err := patient.Do(req)
+	resp, err := c.stream(req, 0)
 	if err != nil {
-		return c.unreachable(err)
+		return err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-		if err != nil {
-			return fmt.Errorf("read the answer of %s: %w", c.base, err)
-		}
-		return c.refused(resp, body)
-	}
 	size, err := strconv.ParseInt(resp.Header.Get(sizeHeader), 10, 64)
 	if err != nil {
 		return c.stranger(resp)

@@ -149,24 +149,11 @@ func (c *Client) RejectedList(ctx context.Context, q RejectedQuery) (RejectedPag
 // RejectedAll returns every rejected request from q.Cursor on, a page at a
 // time; it ends after the first error.
 func (c *Client) RejectedAll(ctx context.Context, q RejectedQuery) iter.Seq2[Rejected, error] {
-	return func(yield func(Rejected, error) bool) {
-		for {
-			p, err := c.RejectedList(ctx, q)
-			if err != nil {
-				yield(Rejected{}, err)
-				return
-			}
-			for _, r := range p.Items {
-				if !yield(r, nil) {
-					return
-				}
-			}
-			if p.Next == "" {
-				return
-			}
-			q.Cursor = p.Next
-		}
-	}
+	return pages(q.Cursor, func(cursor string) ([]Rejected, string, error) {
+		q.Cursor = cursor
+		p, err := c.RejectedList(ctx, q)
+		return p.Items, p.Next, err
+	})
 }
 
 // RejectedShow returns one rejected request with its headers and body.

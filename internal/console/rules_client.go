@@ -21,20 +21,11 @@ func (c *Client) RulesDiff(ctx context.Context, r DiffRequest, progress func(Sea
 	if err != nil {
 		return found, err
 	}
-	patient := *c.http
-	patient.Timeout = diffTimeout + writeTimeout
-	resp, err := patient.Do(req)
+	resp, err := c.stream(req, diffTimeout+writeTimeout)
 	if err != nil {
-		return found, c.unanswered(ctx, err)
+		return found, err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-		if err != nil {
-			return found, fmt.Errorf("read the answer of %s: %w", c.base, err)
-		}
-		return found, c.refused(resp, body)
-	}
 	dec := json.NewDecoder(resp.Body)
 	for {
 		var line DiffLine

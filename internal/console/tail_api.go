@@ -93,20 +93,11 @@ func (c *Client) Tail(ctx context.Context, q TailQuery, each func(TailLine) erro
 	if q.After != "" {
 		req.Header.Set("Last-Event-ID", q.After)
 	}
-	patient := *c.http
-	patient.Timeout = 0
-	resp, err := patient.Do(req)
+	resp, err := c.stream(req, 0)
 	if err != nil {
-		return c.unreachable(err)
+		return err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-		if err != nil {
-			return fmt.Errorf("read the answer of %s: %w", c.base, err)
-		}
-		return c.refused(resp, body)
-	}
 	if !strings.HasPrefix(resp.Header.Get("Content-Type"), sseType) {
 		return c.stranger(resp)
 	}

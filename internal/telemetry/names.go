@@ -1,7 +1,5 @@
 package telemetry
 
-import "slices"
-
 // Kind is what a metric counts as.
 type Kind string
 
@@ -72,9 +70,6 @@ var (
 	ringEnds    = []string{"kept", "repeated", "overflow", "failed"}
 	deliveryEnd = []string{delivered, skipped, dead}
 )
-
-// States returns the states of a sink that the metrics know.
-func States() []string { return slices.Clone(states) }
 
 // Labels returns every label, with its bound.
 func Labels() []Label {
