@@ -22,6 +22,10 @@ const (
 	relieveTo  = 0.75
 )
 
+// countingTime outlasts the moment in which the server does not know yet what is
+// pending for a consumer.
+const countingTime = time.Second
+
 // runJanitor keeps the retention until ctx is done. Its failures are logged:
 // what it could not do it does next time, and a stream that fills up meanwhile
 // makes the ingress answer 507, which loses nothing.
@@ -178,15 +182,24 @@ func (b *Broker) seqAt(ctx context.Context, info *jetstream.StreamInfo, t time.T
 	return seq, nil
 }
 
-// floor is the sequence up to which every configured sink has settled.
+// floor is the sequence up to which every configured sink has settled. Of a
+// consumer that was just made the server says for a moment that nothing is
+// pending, whatever is: what would be purged by that is asked for twice.
 func (b *Broker) floor(ctx context.Context, info *jetstream.StreamInfo) (uint64, error) {
 	floor := info.State.LastSeq
-	for _, sink := range b.sinks() {
-		f, err := b.sinkFloor(ctx, sink, info)
-		if err != nil {
-			return 0, err
+	for again := range 2 {
+		if again > 0 {
+			if err := pause(ctx, countingTime); err != nil {
+				return 0, err
+			}
 		}
-		floor = min(floor, f)
+		for _, sink := range b.sinks() {
+			f, err := b.sinkFloor(ctx, sink, info)
+			if err != nil {
+				return 0, err
+			}
+			floor = min(floor, f)
+		}
 	}
 	return floor, nil
 }

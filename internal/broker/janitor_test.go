@@ -2,6 +2,7 @@ package broker
 
 import (
 	"bytes"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -145,6 +146,28 @@ func TestYoungIdsAreKeptUntilSqueezed(t *testing.T) {
 		if err != nil || (got > 1) != tt.purge {
 			t.Errorf("%s: pressed = %d, %v; want to purge: %t", name, got, err, tt.purge)
 		}
+	}
+}
+
+// What waits for a sink whose queue was just made is never taken for settled.
+func TestFloorOfANewQueue(t *testing.T) {
+	t.Parallel()
+	for n := range 10 {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			t.Parallel()
+			b := open(t, testOptions(t, t.TempDir()))
+			publishAll(t, b, 1, 20)
+			s, err := b.admin.js.Stream(t.Context(), EventsStream)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := b.Prepare(t.Context(), []delivery.Subscription{subscription("order.>")}); err != nil {
+				t.Fatal(err)
+			}
+			if floor, err := b.floor(t.Context(), s.CachedInfo()); err != nil || floor != 0 {
+				t.Errorf("floor = %d, %v; want 0: nothing was delivered", floor, err)
+			}
+		})
 	}
 }
 
