@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -302,28 +303,42 @@ func (b *Broker) CompareWith(ctx context.Context, f *backup.File, progress func(
 	return nil
 }
 
-// comparePositions waits for the queues, which a cluster makes after their
-// stream, and compares where they stand.
+// positionError says that a queue stands elsewhere than in the backup.
+type positionError struct {
+	queue, stream string
+	have, want    uint64 // sequences acknowledged up to
+}
+
+func (e *positionError) Error() string {
+	return fmt.Sprintf("queue %s on stream %s was acknowledged up to %d after it was restored, in the backup up to %d", e.queue, e.stream, e.have, e.want)
+}
+
+// comparePositions compares where the queues stand. A cluster makes them after
+// their stream and sets their position after that, so it asks again for a while.
 func (b *Broker) comparePositions(ctx context.Context, f *backup.File, stream string) error {
 	positions, err := f.Positions(stream)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, patienceWithCluster)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(b.o.patience, patienceWithCluster))
 	defer cancel()
 	for _, p := range positions {
-		err := retrying(ctx, b.o.Logger, "look up queue "+p.Consumer, func(err error) bool {
-			return transient(err) || errors.Is(err, jetstream.ErrConsumerNotFound)
+		var elsewhere *positionError
+		err := retrying(ctx, b.o.Logger, "compare queue "+p.Consumer, func(err error) bool {
+			return transient(err) || errors.Is(err, jetstream.ErrConsumerNotFound) || errors.As(err, &elsewhere)
 		}, func() error {
 			c, err := b.admin.js.Consumer(ctx, stream, p.Consumer)
 			if err != nil {
 				return err
 			}
 			if have := c.CachedInfo().AckFloor.Stream; have != p.AckFloor {
-				return fmt.Errorf("queue %s on stream %s was acknowledged up to %d after it was restored, in the backup up to %d", p.Consumer, stream, have, p.AckFloor)
+				return &positionError{p.Consumer, stream, have, p.AckFloor}
 			}
 			return nil
 		})
+		if err != nil && elsewhere != nil && ctx.Err() != nil {
+			return elsewhere // says more than that the time is over
+		}
 		if err != nil {
 			return err
 		}

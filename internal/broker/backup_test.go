@@ -463,11 +463,54 @@ func TestRestoreToAServer(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	checkPositions(t, r, f)
 	if err := backup.Delete(t.Context(), r.admin.nc, deadStream); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.CompareWith(t.Context(), f, nil); err == nil {
 		t.Error("a stream that is missing compares as equal")
+	}
+}
+
+// checkPositions makes the queue anew, which puts it at the beginning: that is
+// told, and it is waited for until the queue stands where it should.
+func checkPositions(t *testing.T, r *Broker, f *backup.File) {
+	t.Helper()
+	const queue = sinkConsumerPrefix + "crm"
+	c, err := r.admin.js.Consumer(t.Context(), EventsStream, queue)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := c.CachedInfo().Config
+	if err := r.admin.js.DeleteConsumer(t.Context(), EventsStream, queue); err != nil {
+		t.Fatal(err)
+	}
+	if c, err = r.admin.js.CreateConsumer(t.Context(), EventsStream, config); err != nil {
+		t.Fatal(err)
+	}
+	r.o.patience = time.Second
+	const says = "queue sink-crm on stream PENSTOCK_EVENTS was acknowledged up to 0 after it was restored, in the backup up to 50"
+	if err := r.CompareWith(t.Context(), f, nil); err == nil || err.Error() != says {
+		t.Errorf("CompareWith = %v, want %q", err, says)
+	}
+	r.o.patience = 0
+	compared := make(chan error, 1)
+	go func() { compared <- r.CompareWith(t.Context(), f, nil) }()
+	got := 0
+	for got < 50 {
+		batch, err := c.FetchNoWait(50)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for m := range batch.Messages() {
+			got++
+			if err := m.DoubleAck(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := <-compared; err != nil {
+		t.Errorf("CompareWith, when the queue has come to its place = %v", err)
 	}
 }
 

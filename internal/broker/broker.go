@@ -64,7 +64,7 @@ type Options struct {
 	internalPassword string
 	ackWait          time.Duration // shorter in tests
 	// patience bounds how long a start waits for an external cluster that is
-	// electing its leaders; 0: patienceWithCluster.
+	// electing its leaders, and a restore for its queues; 0: patienceWithCluster.
 	patience time.Duration
 }
 
