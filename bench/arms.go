@@ -40,7 +40,7 @@ func arms() []arm {
 		{"deliver 1 sink, no records", deliver(1, embedded("power", noRecordsVariable+"=1"))},
 		{"deliver 8 sinks", deliver(8, embedded("power"))},
 		{"accept process, 500/s", paced},
-	}, clusterArms(), isolationArms(), sinkArms(), traceArms())
+	}, clusterArms(), isolationArms(), sinkArms())
 }
 
 func runCeiling(ctx context.Context, o options, round int) (sample, error) {
@@ -107,7 +107,6 @@ func deliver(sinks int, begin starter) func(context.Context, options, int) (samp
 				return res, err
 			}
 			res.took = time.Since(begin)
-			time.Sleep(o.pause)
 			return res, nil
 		})
 	}

@@ -47,6 +47,4 @@ type options struct {
 	// waiting is how many events to let wait, 0 for none.
 	waiting int
 	out     string
-	// pause is how long a deliver arm goes on after its last event.
-	pause time.Duration
 }

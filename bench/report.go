@@ -27,8 +27,12 @@ func run(ctx context.Context, o options) error {
 				return fmt.Errorf("%s: %w", a.name, err)
 			}
 			samples[a.name] = append(samples[a.name], s)
-			fmt.Fprintf(os.Stderr, "round %d/%d  %-22s %8.0f events/s  %6.1f CPU µs  p50 %-9s p99 %-9s %4d MiB\n", round+1, o.rounds, a.name,
-				s.rate, micros(s.cpu), s.p50.Round(time.Microsecond), s.p99.Round(time.Microsecond), s.rss>>20)
+			progress(round, o, a.name, s)
+		}
+	}
+	if strings.HasPrefix(tracesArm, o.only) {
+		if err := runTraces(ctx, o, samples); err != nil {
+			return err
 		}
 	}
 	var page strings.Builder
@@ -72,7 +76,7 @@ func reportArms(w io.Writer, samples map[string][]sample) {
 	}
 	fmt.Fprintf(w, "| arm | events/s | of the ceiling | CPU µs an event | p50 | p99 | peak RSS |\n|---|---|---|---|---|---|---|\n")
 	for _, a := range arms() {
-		if s := samples[a.name]; len(s) > 0 && !strings.HasPrefix(a.name, isolationArm) && !strings.HasPrefix(a.name, sinkArm) && !strings.HasPrefix(a.name, tracesArm) {
+		if s := samples[a.name]; len(s) > 0 && !strings.HasPrefix(a.name, isolationArm) && !strings.HasPrefix(a.name, sinkArm) {
 			row(w, a.name, s, samples["ceiling"])
 		}
 	}

@@ -2,7 +2,11 @@ package telemetry
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
+	"math"
+	"strings"
+	"unicode/utf8"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -12,41 +16,20 @@ import (
 	common "go.opentelemetry.io/proto/otlp/common/v1"
 	resource "go.opentelemetry.io/proto/otlp/resource/v1"
 	wire "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// otlp is the exporter to OTLP receivers. The library's client sends; the
-// messages are built here, in memory that serves batch after batch: the
-// library's own building of them costs as much as all else of a span.
+// otlp is the exporter to OTLP receivers. The library's client sends; spans
+// are encoded here, once: building the library's messages, to have them encoded
+// by reflection, costs as much as all else of a span.
 //
 // The batching calls ExportSpans once at a time, as the interface has it, and
 // the client keeps nothing after it has returned.
 type otlp struct {
-	client otlptrace.Client
-	out    []*wire.ResourceSpans
-
-	spans  slab[wire.Span]
-	status slab[wire.Status]
-	pairs  slab[common.KeyValue]
-	values slab[common.AnyValue]
-	texts  slab[common.AnyValue_StringValue]
-	ints   slab[common.AnyValue_IntValue]
-}
-
-// slab is a growing store of T that is used again after reset.
-type slab[T any] struct {
-	chunks [][]T
-	used   int
-}
-
-const slabChunk = 512
-
-func (s *slab[T]) next() *T {
-	chunk, place := s.used/slabChunk, s.used%slabChunk
-	if chunk == len(s.chunks) {
-		s.chunks = append(s.chunks, make([]T, slabChunk))
-	}
-	s.used++
-	return &s.chunks[chunk][place]
+	client  otlptrace.Client
+	out     []*wire.ResourceSpans
+	encoded []byte
+	one     []byte
 }
 
 func newOTLP(ctx context.Context, client otlptrace.Client) (*otlp, error) {
@@ -56,20 +39,25 @@ func newOTLP(ctx context.Context, client otlptrace.Client) (*otlp, error) {
 	return &otlp{client: client}, nil
 }
 
+// scopeSpansSpans is the number of the field spans of ScopeSpans.
+const scopeSpansSpans protowire.Number = 2
+
 // ExportSpans implements trace.SpanExporter.
 func (o *otlp) ExportSpans(ctx context.Context, spans []trace.ReadOnlySpan) error {
 	if len(spans) == 0 {
 		return nil
 	}
 	if o.out == nil {
-		o.out = o.envelope(spans[0])
+		o.out = envelope(spans[0])
 	}
-	o.spans.used, o.status.used, o.pairs.used, o.values.used, o.texts.used, o.ints.used = 0, 0, 0, 0, 0, 0
-	scope := o.out[0].ScopeSpans[0]
-	scope.Spans = scope.Spans[:0]
+	o.encoded = o.encoded[:0]
 	for _, s := range spans {
-		scope.Spans = append(scope.Spans, o.span(s))
+		o.one = appendSpan(o.one[:0], s)
+		o.encoded = appendBytes(o.encoded, scopeSpansSpans, o.one)
 	}
+	// What a message does not know it sends as it is, so to the receiver these
+	// are the spans of the scope.
+	o.out[0].ScopeSpans[0].ProtoReflect().SetUnknown(o.encoded)
 	return o.client.UploadTraces(ctx, o.out)
 }
 
@@ -78,7 +66,7 @@ func (o *otlp) Shutdown(ctx context.Context) error { return o.client.Stop(ctx) }
 
 // envelope is what is around the spans. All of ours have one resource and one
 // scope.
-func (o *otlp) envelope(s trace.ReadOnlySpan) []*wire.ResourceSpans {
+func envelope(s trace.ReadOnlySpan) []*wire.ResourceSpans {
 	r, scope := &resource.Resource{}, s.InstrumentationScope()
 	for _, a := range s.Resource().Attributes() {
 		r.Attributes = append(r.Attributes, &common.KeyValue{Key: string(a.Key),
@@ -92,32 +80,59 @@ func (o *otlp) envelope(s trace.ReadOnlySpan) []*wire.ResourceSpans {
 	}}
 }
 
-func (o *otlp) span(s trace.ReadOnlySpan) *wire.Span {
-	out, c, parent := o.spans.next(), s.SpanContext(), s.Parent()
+// The numbers of the fields of Span and of what is in it, from
+// opentelemetry/proto/trace/v1/trace.proto and common/v1/common.proto.
+const (
+	spanTraceID, spanSpanID, spanParent, spanName, spanKind    protowire.Number = 1, 2, 4, 5, 6
+	spanStart, spanEnd, spanAttributes, spanDroppedAttributes  protowire.Number = 7, 8, 9, 10
+	spanEvents, spanDroppedEvents, spanLinks, spanDroppedLinks protowire.Number = 11, 12, 13, 14
+	spanStatus, spanFlags                                      protowire.Number = 15, 16
+	eventTime, eventName, eventAttributes                      protowire.Number = 1, 2, 3
+	linkTraceID, linkSpanID, linkFlags                         protowire.Number = 1, 2, 6
+	statusMessage, statusCode                                  protowire.Number = 2, 3
+	pairKey, pairValue                                         protowire.Number = 1, 2
+	valueString, valueBool, valueInt, valueDouble              protowire.Number = 1, 2, 3, 4
+)
+
+// appendSpan appends s, encoded. A field that is zero is left out, as the
+// encoding has it.
+func appendSpan(b []byte, s trace.ReadOnlySpan) []byte {
+	c, parent := s.SpanContext(), s.Parent()
 	traceID, id, above := c.TraceID(), c.SpanID(), parent.SpanID()
-	out.TraceId = append(out.TraceId[:0], traceID[:]...)
-	out.SpanId = append(out.SpanId[:0], id[:]...)
-	out.ParentSpanId = out.ParentSpanId[:0]
+	b = appendBytes(b, spanTraceID, traceID[:])
+	b = appendBytes(b, spanSpanID, id[:])
 	if above.IsValid() {
-		out.ParentSpanId = append(out.ParentSpanId, above[:]...)
+		b = appendBytes(b, spanParent, above[:])
 	}
-	out.Flags = flagsOf(c, parent)
-	out.Name, out.Kind = s.Name(), wire.Span_SpanKind(s.SpanKind())
-	out.StartTimeUnixNano, out.EndTimeUnixNano = uint64(s.StartTime().UnixNano()), uint64(s.EndTime().UnixNano())
-	out.Attributes = o.attributes(out.Attributes[:0], s.Attributes())
-	out.DroppedAttributesCount = uint32(s.DroppedAttributes())
-	out.DroppedEventsCount, out.DroppedLinksCount = uint32(s.DroppedEvents()), uint32(s.DroppedLinks())
-	out.Events, out.Links = out.Events[:0], out.Links[:0]
+	b = appendText(b, spanName, s.Name())
+	b = appendNumber(b, spanKind, uint64(s.SpanKind())) // the numbers are the same
+	b = appendFixed64(b, spanStart, uint64(s.StartTime().UnixNano()))
+	b = appendFixed64(b, spanEnd, uint64(s.EndTime().UnixNano()))
+	b = appendAttributes(b, spanAttributes, s.Attributes())
+	b = appendNumber(b, spanDroppedAttributes, uint64(s.DroppedAttributes()))
 	for _, e := range s.Events() {
-		out.Events = append(out.Events, &wire.Span_Event{Name: e.Name, TimeUnixNano: uint64(e.Time.UnixNano()), Attributes: o.attributes(nil, e.Attributes)})
+		b = nested(b, spanEvents, func(b []byte) []byte {
+			b = appendFixed64(b, eventTime, uint64(e.Time.UnixNano()))
+			b = appendText(b, eventName, e.Name)
+			return appendAttributes(b, eventAttributes, e.Attributes)
+		})
 	}
+	b = appendNumber(b, spanDroppedEvents, uint64(s.DroppedEvents()))
 	for _, l := range s.Links() {
 		traceID, id := l.SpanContext.TraceID(), l.SpanContext.SpanID()
-		out.Links = append(out.Links, &wire.Span_Link{TraceId: traceID[:], SpanId: id[:], Flags: flagsOf(l.SpanContext, l.SpanContext)})
+		b = nested(b, spanLinks, func(b []byte) []byte {
+			b = appendBytes(b, linkTraceID, traceID[:])
+			b = appendBytes(b, linkSpanID, id[:])
+			return appendFixed32(b, linkFlags, flagsOf(l.SpanContext, l.SpanContext))
+		})
 	}
-	out.Status = o.status.next()
-	out.Status.Code, out.Status.Message = statusOf(s.Status().Code), s.Status().Description
-	return out
+	b = appendNumber(b, spanDroppedLinks, uint64(s.DroppedLinks()))
+	status := s.Status()
+	b = nested(b, spanStatus, func(b []byte) []byte {
+		b = appendText(b, statusMessage, status.Description)
+		return appendNumber(b, statusCode, uint64(statusOf(status.Code)))
+	})
+	return appendFixed32(b, spanFlags, flagsOf(c, parent))
 }
 
 func statusOf(c codes.Code) wire.Status_StatusCode {
@@ -139,23 +154,85 @@ func flagsOf(c, remote api.SpanContext) uint32 {
 	return flags
 }
 
-func (o *otlp) attributes(out []*common.KeyValue, attrs []attribute.KeyValue) []*common.KeyValue {
+func appendAttributes(b []byte, field protowire.Number, attrs []attribute.KeyValue) []byte {
 	for i := range attrs {
-		pair := o.pairs.next()
-		pair.Key, pair.Value = string(attrs[i].Key), o.values.next()
-		switch v := attrs[i].Value; v.Type() {
-		case attribute.INT64:
-			n := o.ints.next()
-			n.IntValue, pair.Value.Value = v.AsInt64(), n
-		case attribute.BOOL:
-			pair.Value.Value = &common.AnyValue_BoolValue{BoolValue: v.AsBool()}
-		case attribute.FLOAT64:
-			pair.Value.Value = &common.AnyValue_DoubleValue{DoubleValue: v.AsFloat64()}
-		default:
-			text := o.texts.next()
-			text.StringValue, pair.Value.Value = v.String(), text
-		}
-		out = append(out, pair)
+		b = nested(b, field, func(b []byte) []byte {
+			b = appendText(b, pairKey, string(attrs[i].Key))
+			return nested(b, pairValue, func(b []byte) []byte { return appendValue(b, attrs[i].Value) })
+		})
 	}
-	return out
+	return b
+}
+
+// appendValue appends one of several kinds of value, so a zero is not left out.
+func appendValue(b []byte, v attribute.Value) []byte {
+	switch v.Type() {
+	case attribute.INT64:
+		return protowire.AppendVarint(protowire.AppendTag(b, valueInt, protowire.VarintType), uint64(v.AsInt64()))
+	case attribute.BOOL:
+		return protowire.AppendVarint(protowire.AppendTag(b, valueBool, protowire.VarintType), protowire.EncodeBool(v.AsBool()))
+	case attribute.FLOAT64:
+		return protowire.AppendFixed64(protowire.AppendTag(b, valueDouble, protowire.Fixed64Type), math.Float64bits(v.AsFloat64()))
+	}
+	return appendString(b, valueString, v.String())
+}
+
+// nested appends a message that fill appends the fields of. Most are shorter
+// than 128 bytes, whose length takes one byte; a longer one is moved.
+func nested(b []byte, field protowire.Number, fill func([]byte) []byte) []byte {
+	b = protowire.AppendTag(b, field, protowire.BytesType)
+	at := len(b)
+	b = fill(append(b, 0))
+	size := len(b) - at - 1
+	if size < 1<<7 {
+		b[at] = byte(size)
+		return b
+	}
+	var length [binary.MaxVarintLen64]byte
+	n := binary.PutUvarint(length[:], uint64(size))
+	b = append(b, length[1:n]...) // room for the rest of the length
+	copy(b[at+n:], b[at+1:at+1+size])
+	copy(b[at:], length[:n])
+	return b
+}
+
+func appendBytes(b []byte, field protowire.Number, v []byte) []byte {
+	return protowire.AppendBytes(protowire.AppendTag(b, field, protowire.BytesType), v)
+}
+
+// appendString appends v as a receiver takes it: with one byte that is not
+// UTF-8 it would refuse the whole batch.
+func appendString(b []byte, field protowire.Number, v string) []byte {
+	if !utf8.ValidString(v) {
+		v = strings.ToValidUTF8(v, "?")
+	}
+	return protowire.AppendString(protowire.AppendTag(b, field, protowire.BytesType), v)
+}
+
+func appendText(b []byte, field protowire.Number, v string) []byte {
+	if v == "" {
+		return b
+	}
+	return appendString(b, field, v)
+}
+
+func appendNumber(b []byte, field protowire.Number, v uint64) []byte {
+	if v == 0 {
+		return b
+	}
+	return protowire.AppendVarint(protowire.AppendTag(b, field, protowire.VarintType), v)
+}
+
+func appendFixed64(b []byte, field protowire.Number, v uint64) []byte {
+	if v == 0 {
+		return b
+	}
+	return protowire.AppendFixed64(protowire.AppendTag(b, field, protowire.Fixed64Type), v)
+}
+
+func appendFixed32(b []byte, field protowire.Number, v uint32) []byte {
+	if v == 0 {
+		return b
+	}
+	return protowire.AppendFixed32(protowire.AppendTag(b, field, protowire.Fixed32Type), v)
 }

@@ -31,7 +31,7 @@ func (*keptSpans) Shutdown(context.Context) error { return nil }
 // ForceFlush implements trace.SpanProcessor.
 func (*keptSpans) ForceFlush(context.Context) error { return nil }
 
-// wireClient keeps a copy of the messages that it is given to send.
+// wireClient keeps the messages that it is given to send.
 type wireClient struct{ sent []*wire.ResourceSpans }
 
 // Start implements otlptrace.Client.
@@ -40,10 +40,18 @@ func (*wireClient) Start(context.Context) error { return nil }
 // Stop implements otlptrace.Client.
 func (*wireClient) Stop(context.Context) error { return nil }
 
-// UploadTraces implements otlptrace.Client.
+// UploadTraces implements otlptrace.Client. It keeps what a receiver would read.
 func (c *wireClient) UploadTraces(_ context.Context, spans []*wire.ResourceSpans) error {
 	for _, s := range spans {
-		c.sent = append(c.sent, proto.CloneOf(s))
+		encoded, err := proto.Marshal(s)
+		if err != nil {
+			return err
+		}
+		read := new(wire.ResourceSpans)
+		if err := proto.Unmarshal(encoded, read); err != nil {
+			return err
+		}
+		c.sent = append(c.sent, read)
 	}
 	return nil
 }
@@ -76,7 +84,7 @@ func everySpan(t *testing.T, n int) []trace.ReadOnlySpan {
 	return kept.spans
 }
 
-// What is built here has to be what the library would build, in memory that was
+// What is encoded here has to be what the library would send, in memory that was
 // used before too.
 func TestMessagesAreThoseOfTheLibrary(t *testing.T) {
 	t.Parallel()
