@@ -1,16 +1,13 @@
 package telemetry
 
 import (
-	"context"
 	"encoding/binary"
-	"fmt"
 	"math"
 	"strings"
 	"unicode/utf8"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	"go.opentelemetry.io/otel/sdk/trace"
 	api "go.opentelemetry.io/otel/trace"
 	common "go.opentelemetry.io/proto/otlp/common/v1"
@@ -19,53 +16,15 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// otlp is the exporter to OTLP receivers. The library's client sends; spans
-// are encoded here, once: building the library's messages, to have them encoded
-// by reflection, costs as much as all else of a span.
-//
-// The batching calls ExportSpans once at a time, as the interface has it, and
-// the client keeps nothing after it has returned.
-type otlp struct {
-	client  otlptrace.Client
-	out     []*wire.ResourceSpans
-	encoded []byte
-	one     []byte
-}
-
-func newOTLP(ctx context.Context, client otlptrace.Client) (*otlp, error) {
-	if err := client.Start(ctx); err != nil {
-		return nil, fmt.Errorf("start OTLP client: %w", err)
-	}
-	return &otlp{client: client}, nil
-}
+// Spans are encoded here, once: building the library's messages, to have them
+// encoded by reflection, costs as much as all else of a span.
 
 // scopeSpansSpans is the number of the field spans of ScopeSpans.
 const scopeSpansSpans protowire.Number = 2
 
-// ExportSpans implements trace.SpanExporter.
-func (o *otlp) ExportSpans(ctx context.Context, spans []trace.ReadOnlySpan) error {
-	if len(spans) == 0 {
-		return nil
-	}
-	if o.out == nil {
-		o.out = envelope(spans[0])
-	}
-	o.encoded = o.encoded[:0]
-	for _, s := range spans {
-		o.one = appendSpan(o.one[:0], s)
-		o.encoded = appendBytes(o.encoded, scopeSpansSpans, o.one)
-	}
-	// What a message does not know it sends as it is, so to the receiver these
-	// are the spans of the scope.
-	o.out[0].ScopeSpans[0].ProtoReflect().SetUnknown(o.encoded)
-	return o.client.UploadTraces(ctx, o.out)
-}
-
-// Shutdown implements trace.SpanExporter.
-func (o *otlp) Shutdown(ctx context.Context) error { return o.client.Stop(ctx) }
-
-// envelope is what is around the spans. All of ours have one resource and one
-// scope.
+// envelope is what is around the spans: all of ours have one resource and one
+// scope. What a message does not know it sends as it is, so encoded spans go
+// into it as unknown.
 func envelope(s trace.ReadOnlySpan) []*wire.ResourceSpans {
 	r, scope := &resource.Resource{}, s.InstrumentationScope()
 	for _, a := range s.Resource().Attributes() {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -89,18 +90,24 @@ func everySpan(t *testing.T, n int) []trace.ReadOnlySpan {
 func TestMessagesAreThoseOfTheLibrary(t *testing.T) {
 	t.Parallel()
 	var ours, theirs wireClient
-	mine, err := newOTLP(t.Context(), &ours)
-	if err != nil {
-		t.Fatal(err)
-	}
 	library, err := otlptrace.New(t.Context(), &theirs)
 	if err != nil {
 		t.Fatal(err)
 	}
-	spans := everySpan(t, 300) // more than a chunk of each kind
+	spans := everySpan(t, 300)
+	mine := newOutbox(&ours, traceEnv{queue: 2000, batch: 2000, delay: time.Hour, timeout: exportTimeout}, slog.New(slog.DiscardHandler))
+	go mine.run()
+	defer func() {
+		if err := mine.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}()
 	for _, batch := range [][]trace.ReadOnlySpan{spans, spans[:7], spans[5:], spans[:1]} {
 		ours.sent, theirs.sent = nil, nil
-		if err := errors.Join(mine.ExportSpans(t.Context(), batch), library.ExportSpans(t.Context(), batch)); err != nil {
+		for _, s := range batch {
+			mine.OnEnd(s)
+		}
+		if err := errors.Join(mine.ForceFlush(t.Context()), library.ExportSpans(t.Context(), batch)); err != nil {
 			t.Fatal(err)
 		}
 		if len(ours.sent) != 1 || len(theirs.sent) != 1 {

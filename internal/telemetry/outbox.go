@@ -2,13 +2,16 @@ package telemetry
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	"go.opentelemetry.io/otel/sdk/trace"
+	wire "go.opentelemetry.io/proto/otlp/trace/v1"
 )
 
 // exportLogGap is the least time between two lines about spans that were lost.
@@ -17,24 +20,47 @@ const exportLogGap = time.Minute
 // maxSaid bounds how much of an error is logged.
 const maxSaid = 300
 
-// outbox sends spans in batches. It wraps the library's batching so that what
-// is lost is counted and told in our log: the library would tell its global
-// error handler.
+// outbox is the span processor that sends spans in batches, by the library's
+// client. A span is encoded when it ends and then forgotten: thousands that
+// wait as objects, as in the library's batching, cost the garbage collector as
+// much as recording them. What is lost is counted and told in our log.
 type outbox struct {
-	trace.SpanProcessor
-	inner trace.SpanExporter
-	log   *slog.Logger
-	clean *strings.Replacer // of what the receiver says
+	client  otlptrace.Client
+	log     *slog.Logger
+	clean   *strings.Replacer // of what the receiver says
+	batch   int               // spans sent at a time
+	room    int               // spans that may wait
+	delay   time.Duration     // after which fewer than a batch are sent
+	timeout time.Duration     // of sending one batch
 
-	room    int64 // how many may wait
-	waiting atomic.Int64
-	sent    atomic.Int64
+	wake    chan struct{}      // a batch is full
+	flushes chan chan struct{} // each is closed when all before it is sent
+	quit    chan struct{}
+	ended   chan struct{}
+	ending  sync.Once
+	sending context.Context // done when Shutdown waits no longer
+	giveUp  context.CancelFunc
+
+	boxMu   sync.Mutex
+	out     []*wire.ResourceSpans // around the spans; nil before the first
+	filling spanBatch
+	full    []spanBatch
+	spare   [][]byte // memory of batches that were sent
+	waiting int      // spans in filling, in full and on their way
+
+	sent atomic.Int64
 	// overflow are spans that found no room, unsent those the receiver did not take.
 	overflow, unsent atomic.Int64
 
-	mu     sync.Mutex
+	logMu  sync.Mutex
 	logged time.Time
 	told   int64
+}
+
+// spanBatch is encoded spans.
+type spanBatch struct {
+	encoded []byte
+	spans   int
 }
 
 // hiding replaces secrets in what a receiver says: some echo the request.
@@ -46,24 +72,164 @@ func hiding(secrets []string) *strings.Replacer {
 	return strings.NewReplacer(pairs...)
 }
 
-func newOutbox(e trace.SpanExporter, env traceEnv, log *slog.Logger) *outbox {
-	o := &outbox{inner: e, log: log, clean: hiding(env.secrets), room: int64(env.queue)}
-	o.SpanProcessor = trace.NewBatchSpanProcessor(sender{o},
-		trace.WithMaxQueueSize(env.queue), trace.WithMaxExportBatchSize(min(env.batch, env.queue)))
+// newOutbox returns one that keeps what it gets until Run.
+func newOutbox(client otlptrace.Client, env traceEnv, log *slog.Logger) *outbox {
+	o := &outbox{
+		client: client, log: log, clean: hiding(env.secrets),
+		batch: min(env.batch, env.queue), room: env.queue, delay: env.delay, timeout: env.timeout,
+		wake: make(chan struct{}, 1), flushes: make(chan chan struct{}), quit: make(chan struct{}), ended: make(chan struct{}),
+	}
+	o.sending, o.giveUp = context.WithCancel(context.Background())
 	return o
 }
+
+// OnStart implements trace.SpanProcessor.
+func (o *outbox) OnStart(context.Context, trace.ReadWriteSpan) {}
 
 // OnEnd implements trace.SpanProcessor. It does not wait for room.
 func (o *outbox) OnEnd(s trace.ReadOnlySpan) {
 	if !s.SpanContext().IsSampled() {
 		return
 	}
-	if o.waiting.Load() >= o.room {
+	o.boxMu.Lock()
+	defer o.boxMu.Unlock()
+	if o.waiting >= o.room {
 		o.overflow.Add(1)
 		return
 	}
-	o.waiting.Add(1)
-	o.SpanProcessor.OnEnd(s)
+	if o.out == nil {
+		o.out = envelope(s)
+	}
+	o.waiting++
+	o.filling.spans++
+	o.filling.encoded = nested(o.filling.encoded, scopeSpansSpans, func(b []byte) []byte { return appendSpan(b, s) })
+	if o.filling.spans < o.batch {
+		return
+	}
+	o.seal()
+	select {
+	case o.wake <- struct{}{}:
+	default: // it is awake
+	}
+}
+
+// seal ends the batch that is being filled.
+func (o *outbox) seal() {
+	if o.filling.spans == 0 {
+		return
+	}
+	o.full = append(o.full, o.filling)
+	o.filling = spanBatch{}
+	if n := len(o.spare); n > 0 {
+		o.filling.encoded, o.spare = o.spare[n-1][:0], o.spare[:n-1]
+	}
+}
+
+// run sends what ends until Shutdown, and then what is left.
+func (o *outbox) run() {
+	defer close(o.ended)
+	tick := time.NewTicker(o.delay)
+	defer tick.Stop()
+	for {
+		select {
+		case <-o.wake:
+			o.send(false)
+		case <-tick.C:
+			o.send(true)
+		case done := <-o.flushes:
+			o.send(true)
+			close(done)
+		case <-o.quit:
+			o.send(true)
+			return
+		}
+	}
+}
+
+// send sends the full batches, and with all what there is of the next one too.
+func (o *outbox) send(all bool) {
+	for {
+		b, ok := o.take(all)
+		if !ok {
+			return
+		}
+		err := o.upload(b)
+		o.boxMu.Lock()
+		o.waiting -= b.spans
+		o.spare = append(o.spare, b.encoded)
+		o.boxMu.Unlock()
+		if err != nil {
+			o.unsent.Add(int64(b.spans))
+			o.failed(err, time.Now())
+			continue
+		}
+		o.sent.Add(int64(b.spans))
+	}
+}
+
+func (o *outbox) take(all bool) (spanBatch, bool) {
+	o.boxMu.Lock()
+	defer o.boxMu.Unlock()
+	if len(o.full) == 0 && all {
+		o.seal()
+	}
+	if len(o.full) == 0 {
+		return spanBatch{}, false
+	}
+	b := o.full[0]
+	o.full = append(o.full[:0], o.full[1:]...)
+	return b, true
+}
+
+func (o *outbox) upload(b spanBatch) error {
+	ctx, cancel := context.WithTimeout(o.sending, o.timeout)
+	defer cancel()
+	o.out[0].ScopeSpans[0].ProtoReflect().SetUnknown(b.encoded)
+	return o.client.UploadTraces(ctx, o.out)
+}
+
+// ForceFlush implements trace.SpanProcessor.
+func (o *outbox) ForceFlush(ctx context.Context) error {
+	done := make(chan struct{})
+	select {
+	case o.flushes <- done:
+	case <-o.ended:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Shutdown implements trace.SpanProcessor. What is not sent when ctx is done is
+// lost.
+func (o *outbox) Shutdown(ctx context.Context) error {
+	o.ending.Do(func() { close(o.quit) })
+	defer o.giveUp()
+	select {
+	case <-o.ended:
+	case <-ctx.Done():
+		o.giveUp()
+		<-o.ended
+	}
+	o.close()
+	if err := o.client.Stop(ctx); err != nil {
+		return fmt.Errorf("stop OTLP client: %w", err)
+	}
+	return ctx.Err()
+}
+
+// close lets nobody wait any more.
+func (o *outbox) close() {
+	o.boxMu.Lock()
+	defer o.boxMu.Unlock()
+	o.unsent.Add(int64(o.waiting))
+	o.waiting, o.room = 0, 0
 }
 
 // lost is how many spans were lost so far.
@@ -71,8 +237,8 @@ func (o *outbox) lost() int64 { return o.overflow.Load() + o.unsent.Load() }
 
 // report says what was lost and not told yet.
 func (o *outbox) report() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	o.logMu.Lock()
+	defer o.logMu.Unlock()
 	if n := o.lost() - o.told; n > 0 {
 		o.told += n
 		o.log.Warn("spans lost", "spans", n, "sent", o.sent.Load())
@@ -81,8 +247,8 @@ func (o *outbox) report() {
 
 // failed tells of a batch that was not sent, not more than once a minute.
 func (o *outbox) failed(err error, now time.Time) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	o.logMu.Lock()
+	defer o.logMu.Unlock()
 	if !o.logged.IsZero() && now.Sub(o.logged) < exportLogGap {
 		return
 	}
@@ -100,23 +266,3 @@ func (o *outbox) said(err error) string {
 	}
 	return text
 }
-
-// sender is the exporter that an outbox gives to the library.
-type sender struct{ o *outbox }
-
-// ExportSpans implements trace.SpanExporter. It returns no error, because the
-// library would print it.
-func (s sender) ExportSpans(ctx context.Context, spans []trace.ReadOnlySpan) error {
-	n := int64(len(spans))
-	s.o.waiting.Add(-n)
-	if err := s.o.inner.ExportSpans(ctx, spans); err != nil {
-		s.o.unsent.Add(n)
-		s.o.failed(err, time.Now())
-		return nil
-	}
-	s.o.sent.Add(n)
-	return nil
-}
-
-// Shutdown implements trace.SpanExporter.
-func (s sender) Shutdown(ctx context.Context) error { return s.o.inner.Shutdown(ctx) }

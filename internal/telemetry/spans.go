@@ -54,7 +54,33 @@ var (
 )
 
 // A span is given all its attributes at once, when it ends: the library copies
-// them each time, and most of what a recorded span costs is attributes.
+// them each time, and most of what a recorded span costs is attributes. They
+// are collected in memory that is used again.
+type attributes struct{ all []attribute.KeyValue }
+
+// seconds adds a time that is not zero.
+func (a *attributes) seconds(k attribute.Key, d time.Duration) {
+	if d > 0 {
+		a.all = append(a.all, k.Float64(d.Seconds()))
+	}
+}
+
+// attributes returns an empty list; end takes it back.
+func (t *Tracing) attributes() *attributes {
+	if a, ok := t.lists.Get().(*attributes); ok {
+		return a
+	}
+	return &attributes{all: make([]attribute.KeyValue, 0, 16)}
+}
+
+// end gives the span its attributes, and ends it.
+func (t *Tracing) end(span api.Span, a *attributes) {
+	span.SetAttributes(a.all...)
+	clear(a.all)
+	a.all = a.all[:0]
+	t.lists.Put(a)
+	span.End()
+}
 
 // Request follows a webhook request that has just arrived. The sender is not
 // trusted to choose our trace or whether it is kept: its own context is only
@@ -81,13 +107,14 @@ func (t *Tracing) Answered(ctx context.Context, source, route string, r *http.Re
 	if r.TLS != nil {
 		scheme = secureScheme
 	}
-	span.SetAttributes(posted, semconv.HTTPRoute(route), semconv.URLPath(route), scheme, keySource.String(source),
+	a := t.attributes()
+	a.all = append(a.all, posted, semconv.HTTPRoute(route), semconv.URLPath(route), scheme, keySource.String(source),
 		semconv.HTTPResponseStatusCode(status), keyOutcome.String(outcome))
 	if status >= http.StatusInternalServerError {
-		span.SetAttributes(semconv.ErrorTypeKey.String(strconv.Itoa(status)))
+		a.all = append(a.all, semconv.ErrorTypeKey.String(strconv.Itoa(status)))
 		span.SetStatus(codes.Error, outcome)
 	}
-	span.End()
+	t.end(span, a)
 }
 
 // Store follows the storing of e and gives it the trace context that it is
@@ -110,15 +137,16 @@ func (t *Tracing) Stored(ctx context.Context, e *event.Event, r event.Receipt, e
 	if !span.IsRecording() {
 		return
 	}
-	span.SetAttributes(system, sending, publish, semconv.MessagingDestinationName(e.Subject),
+	a := t.attributes()
+	a.all = append(a.all, system, sending, publish, semconv.MessagingDestinationName(e.Subject),
 		keyEventID.String(valid(e.ID)), keySeq.Int64(int64(r.Seq)))
 	switch {
 	case err != nil:
-		fail(span, "store", err.Error())
+		a.fail(span, "store", err.Error())
 	case r.Duplicate:
-		span.SetAttributes(keyDuplicate.Bool(true))
+		a.all = append(a.all, keyDuplicate.Bool(true))
 	}
-	span.End()
+	t.end(span, a)
 }
 
 // Delivery follows one delivery from began on, within the trace that the event
@@ -183,27 +211,26 @@ func (t *Tracing) Attempted(ctx context.Context, sink string, number int, v deli
 	if !span.IsRecording() {
 		return
 	}
-	var room [10]attribute.KeyValue
-	all := append(room[:0], keySink.String(sink))
+	a := t.attributes()
+	a.all = append(a.all, keySink.String(sink))
 	if number > 0 {
-		all = append(all, keyAttempt.Int(number))
+		a.all = append(a.all, keyAttempt.Int(number))
 	}
 	if p := notes.Peer(); p.Host != "" {
-		all = append(all, semconv.HTTPRequestMethodKey.String(p.Method), semconv.ServerAddress(p.Host))
+		a.all = append(a.all, semconv.HTTPRequestMethodKey.String(p.Method), semconv.ServerAddress(p.Host))
 		if p.Port != 0 {
-			all = append(all, semconv.ServerPort(p.Port))
+			a.all = append(a.all, semconv.ServerPort(p.Port))
 		}
 		if p.Status != 0 {
-			all = append(all, semconv.HTTPResponseStatusCode(p.Status))
+			a.all = append(a.all, semconv.HTTPResponseStatusCode(p.Status))
 		}
 	}
 	took := notes.Timings()
-	all = seconds(all, keyDNS, took.DNS)
-	all = seconds(all, keyConnect, took.Connect)
-	all = seconds(all, keyTLS, took.TLS)
-	span.SetAttributes(all...)
-	judged(span, v)
-	span.End()
+	a.seconds(keyDNS, took.DNS)
+	a.seconds(keyConnect, took.Connect)
+	a.seconds(keyTLS, took.TLS)
+	a.judged(span, v)
+	t.end(span, a)
 }
 
 // Settled ends what Delivery began.
@@ -212,49 +239,41 @@ func (t *Tracing) Settled(ctx context.Context, sink, route string, a *delivery.A
 	if !span.IsRecording() {
 		return
 	}
-	var room [9]attribute.KeyValue
-	all := append(room[:0], system, processing, deliver, semconv.MessagingDestinationName(a.Event.Subject),
+	list := t.attributes()
+	list.all = append(list.all, system, processing, deliver, semconv.MessagingDestinationName(a.Event.Subject),
 		keySink.String(sink), keyRoute.String(route), keyOutcome.String(v.Action.String()))
 	if a.Origin != "" {
-		all = append(all, keyOrigin.String(a.Origin))
+		list.all = append(list.all, keyOrigin.String(a.Origin))
 	}
 	if v.Action == delivery.Again {
-		all = seconds(all, keyDelay, v.Delay)
+		list.seconds(keyDelay, v.Delay)
 	}
-	span.SetAttributes(all...)
-	judged(span, v)
-	span.End()
+	list.judged(span, v)
+	t.end(span, list)
 }
 
 // valid is s as protobuf takes it: with one wrong byte in it a whole batch of
 // spans would not be sent.
 func valid(s string) string { return strings.ToValidUTF8(s, "?") }
 
-func seconds(all []attribute.KeyValue, key attribute.Key, d time.Duration) []attribute.KeyValue {
-	if d <= 0 {
-		return all
-	}
-	return append(all, key.Float64(d.Seconds()))
-}
-
 // judged notes a failure.
-func judged(span api.Span, v delivery.Verdict) {
+func (a *attributes) judged(span api.Span, v delivery.Verdict) {
 	if v.Action != delivery.Again && v.Action != delivery.Bury {
 		return
 	}
-	span.SetAttributes(keyClass.String(string(v.Class)))
+	a.all = append(a.all, keyClass.String(string(v.Class)))
 	kind := string(v.Class)
 	if v.Status != 0 {
 		kind = strconv.Itoa(v.Status)
 	}
-	fail(span, kind, v.Reason)
+	a.fail(span, kind, v.Reason)
 }
 
 // fail gives the span an error. The reason holds no secret: it is what logs
 // and dead letters show.
-func fail(span api.Span, kind, reason string) {
+func (a *attributes) fail(span api.Span, kind, reason string) {
 	reason = valid(reason)
-	span.SetAttributes(semconv.ErrorTypeKey.String(kind))
+	a.all = append(a.all, semconv.ErrorTypeKey.String(kind))
 	span.AddEvent("exception", api.WithAttributes(semconv.ExceptionType(kind), semconv.ExceptionMessage(reason)))
 	span.SetStatus(codes.Error, reason)
 }

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"go.opentelemetry.io/otel/sdk/trace"
 )
@@ -26,6 +27,8 @@ type traceEnv struct {
 	byParent bool
 	// queue is how many spans may wait, batch how many are sent at a time.
 	queue, batch int
+	// delay is how long a span waits for others, timeout how long sending may take.
+	delay, timeout time.Duration
 	// secrets are words that no line of the log may show.
 	secrets []string
 }
@@ -73,6 +76,8 @@ func readTraceEnv(env func(string) (string, bool), log *slog.Logger) traceEnv {
 	e.sample(get("OTEL_TRACES_SAMPLER"), get("OTEL_TRACES_SAMPLER_ARG"), log)
 	e.queue = positive(get("OTEL_BSP_MAX_QUEUE_SIZE"), queueSize)
 	e.batch = positive(get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE"), exportBatch)
+	e.delay = time.Duration(positive(get("OTEL_BSP_SCHEDULE_DELAY"), int(exportDelay.Milliseconds()))) * time.Millisecond
+	e.timeout = time.Duration(positive(get("OTEL_BSP_EXPORT_TIMEOUT"), int(exportTimeout.Milliseconds()))) * time.Millisecond
 	return e
 }
 

@@ -7,9 +7,11 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/exporters/stdout/stdouttrace"
@@ -25,6 +27,8 @@ const (
 	// These are larger than the library's defaults, which an instance at full
 	// load fills in a tenth of a second. OTEL_BSP_* still replace them.
 	queueSize, exportBatch = 16384, 2048
+	// These are the standard's.
+	exportDelay, exportTimeout = 5 * time.Second, 30 * time.Second
 	// maxLinks bounds the links of one span: a batch has up to thousands of events.
 	maxLinks = 128
 	// maxValue bounds the length of an attribute's value.
@@ -58,6 +62,7 @@ type Tracing struct {
 	env      traceEnv
 	provider *trace.TracerProvider
 	tracer   api.Tracer
+	lists    sync.Pool              // of *attributes
 	outbox   atomic.Pointer[outbox] // nil before Open, or when spans go nowhere
 }
 
@@ -124,14 +129,42 @@ func (t *Tracing) Open() {
 	if t.env.exporter == exporterNone {
 		return
 	}
-	exporter, err := t.exporter(context.Background())
+	if t.env.exporter == exporterConsole {
+		t.openConsole()
+		return
+	}
+	client := otlptracehttp.NewClient()
+	if t.env.grpc {
+		client = otlptracegrpc.NewClient()
+	}
+	if err := client.Start(context.Background()); err != nil {
+		t.o.Logger.Warn("traces are off", "err", err)
+		return
+	}
+	t.send(client)
+}
+
+// send sends the spans that end from now on by a client that was started.
+func (t *Tracing) send(client otlptrace.Client) {
+	o := newOutbox(client, t.env, t.o.Logger)
+	go o.run()
+	t.outbox.Store(o)
+	t.provider.RegisterSpanProcessor(o)
+}
+
+// openConsole shows spans as they end, one after the other: it is for a look,
+// not for load.
+func (t *Tracing) openConsole() {
+	w := t.o.Console
+	if w == nil {
+		w = io.Discard
+	}
+	exporter, err := stdouttrace.New(stdouttrace.WithWriter(w))
 	if err != nil {
 		t.o.Logger.Warn("traces are off", "err", err)
 		return
 	}
-	o := newOutbox(exporter, t.env, t.o.Logger)
-	t.outbox.Store(o)
-	t.provider.RegisterSpanProcessor(o)
+	t.provider.RegisterSpanProcessor(trace.NewSimpleSpanProcessor(exporter))
 }
 
 // Close sends what is left, within the flush timeout, and ends. It may be
@@ -154,20 +187,6 @@ func (t *Tracing) counts() (sent, lost int64) {
 		return 0, 0
 	}
 	return o.sent.Load(), o.lost()
-}
-
-func (t *Tracing) exporter(ctx context.Context) (trace.SpanExporter, error) {
-	switch {
-	case t.env.exporter == exporterConsole:
-		w := t.o.Console
-		if w == nil {
-			w = io.Discard
-		}
-		return stdouttrace.New(stdouttrace.WithWriter(w))
-	case t.env.grpc:
-		return newOTLP(ctx, otlptracegrpc.NewClient())
-	}
-	return newOTLP(ctx, otlptracehttp.NewClient())
 }
 
 // keepKey marks a context whose span is kept whatever the sampler says.

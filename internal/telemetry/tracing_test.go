@@ -8,12 +8,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"go.opentelemetry.io/otel/sdk/trace"
+	wire "go.opentelemetry.io/proto/otlp/trace/v1"
 
 	"github.com/penstock/penstock/internal/delivery"
 	"github.com/penstock/penstock/internal/event"
@@ -136,19 +136,28 @@ func followDelivery(t *Tracing, ctx context.Context, a *delivery.Attempt, now ti
 // following is a Tracing whose spans go nowhere.
 func following(tb testing.TB) *Tracing {
 	tr := NewTracing(TracingOptions{Env: lookup(map[string]string{"OTEL_TRACES_EXPORTER": "console"})})
-	tr.provider.RegisterSpanProcessor(newOutbox(taking{}, tr.env, tr.o.Logger))
+	tr.send(taking)
 	tb.Cleanup(tr.Close)
 	return tr
 }
 
-// taking is an exporter whose receiver takes everything.
-type taking struct{}
+// client is one whose receiver does what the function does.
+type client func(context.Context) error
 
-// ExportSpans implements trace.SpanExporter.
-func (taking) ExportSpans(context.Context, []trace.ReadOnlySpan) error { return nil }
+// Start implements otlptrace.Client.
+func (client) Start(context.Context) error { return nil }
 
-// Shutdown implements trace.SpanExporter.
-func (taking) Shutdown(context.Context) error { return nil }
+// Stop implements otlptrace.Client.
+func (client) Stop(context.Context) error { return nil }
+
+// UploadTraces implements otlptrace.Client.
+func (c client) UploadTraces(ctx context.Context, _ []*wire.ResourceSpans) error { return c(ctx) }
+
+var (
+	taking   client = func(context.Context) error { return nil }
+	refusing client = func(context.Context) error { return errors.New("nobody listens") }
+	hanging  client = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+)
 
 func TestWhatIsNotRecordedAllocatesNothing(t *testing.T) {
 	tr, now := following(t), time.Now()
@@ -174,29 +183,12 @@ func BenchmarkDelivery(b *testing.B) {
 	}
 }
 
-// refusing is an exporter whose receiver takes nothing.
-type refusing struct {
-	mu    sync.Mutex
-	spans int
-}
-
-// ExportSpans implements trace.SpanExporter.
-func (r *refusing) ExportSpans(_ context.Context, spans []trace.ReadOnlySpan) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.spans += len(spans)
-	return errors.New("nobody listens")
-}
-
-// Shutdown implements trace.SpanExporter.
-func (*refusing) Shutdown(context.Context) error { return nil }
-
 func TestLostSpansAreCountedAndToldOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
-		inner := &refusing{}
-		o := newOutbox(inner, traceEnv{queue: 4, batch: 2}, slog.New(slog.NewTextHandler(&log, nil)))
+		o := newOutbox(refusing, traceEnv{queue: 4, batch: 2, delay: exportDelay, timeout: exportTimeout}, slog.New(slog.NewTextHandler(&log, nil)))
+		go o.run()
 		provider := trace.NewTracerProvider(trace.WithSpanProcessor(o))
 		tracer := provider.Tracer("test")
 		for range 5 {
@@ -205,14 +197,14 @@ func TestLostSpansAreCountedAndToldOnce(t *testing.T) {
 				span.End()
 			}
 			synctest.Wait()
-			time.Sleep(6 * time.Second) // the library's own delay is 5 s
+			time.Sleep(exportDelay + time.Second)
 		}
 		if err := provider.Shutdown(t.Context()); err != nil {
 			t.Fatalf("Shutdown: %v", err)
 		}
 		o.report()
-		if o.lost() != 20 || o.sent.Load() != 0 || o.waiting.Load() != 0 {
-			t.Errorf("lost %d, sent %d, waiting %d; want 20, 0, 0", o.lost(), o.sent.Load(), o.waiting.Load())
+		if o.lost() != 20 || o.sent.Load() != 0 || o.waiting != 0 {
+			t.Errorf("lost %d, sent %d, waiting %d; want 20, 0, 0", o.lost(), o.sent.Load(), o.waiting)
 		}
 		if n := strings.Count(log.String(), "traces not sent"); n != 1 {
 			t.Errorf("told %d times in half a minute, want once:\n%s", n, log.String())
@@ -223,23 +215,11 @@ func TestLostSpansAreCountedAndToldOnce(t *testing.T) {
 	})
 }
 
-// hanging is an exporter whose receiver does not answer.
-type hanging struct{}
-
-// ExportSpans implements trace.SpanExporter.
-func (hanging) ExportSpans(ctx context.Context, _ []trace.ReadOnlySpan) error {
-	<-ctx.Done()
-	return ctx.Err()
-}
-
-// Shutdown implements trace.SpanExporter.
-func (hanging) Shutdown(context.Context) error { return nil }
-
 func TestCloseDoesNotWaitForAReceiverThatHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		tr := NewTracing(TracingOptions{Env: lookup(map[string]string{"OTEL_TRACES_EXPORTER": "console"}), FlushTimeout: 3 * time.Second})
-		tr.provider.RegisterSpanProcessor(newOutbox(hanging{}, tr.env, tr.o.Logger))
+		tr.send(hanging)
 		var e event.Event
 		tr.Stored(tr.Store(t.Context(), &e), &e, event.Receipt{}, nil)
 		begin := time.Now()
@@ -247,20 +227,22 @@ func TestCloseDoesNotWaitForAReceiverThatHangs(t *testing.T) {
 		if took := time.Since(begin); took != 3*time.Second {
 			t.Errorf("Close took %s, want the flush timeout, 3s", took)
 		}
-		time.Sleep(time.Minute) // until the library gives the receiver up
+		if sent, lost := tr.counts(); sent != 0 || lost != 1 {
+			t.Errorf("%d spans sent and %d lost, want 0 and 1", sent, lost)
+		}
 	})
 }
 
 func TestAFullOutboxDropsAndDoesNotWait(t *testing.T) {
 	t.Parallel()
-	o := &outbox{room: 2, SpanProcessor: watcher{func(Span) {}}}
+	o := newOutbox(taking, traceEnv{queue: 2, batch: 2}, slog.New(slog.DiscardHandler)) // nobody sends yet
 	provider := trace.NewTracerProvider(trace.WithSpanProcessor(o))
 	for range 5 {
 		_, span := provider.Tracer("test").Start(t.Context(), "x")
 		span.End()
 	}
-	if o.overflow.Load() != 3 || o.waiting.Load() != 2 {
-		t.Errorf("overflow %d, waiting %d; want 3, 2", o.overflow.Load(), o.waiting.Load())
+	if o.overflow.Load() != 3 || o.waiting != 2 {
+		t.Errorf("overflow %d, waiting %d; want 3, 2", o.overflow.Load(), o.waiting)
 	}
 }
 
