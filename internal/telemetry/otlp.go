@@ -30,13 +30,16 @@ const (
 type push struct {
 	exporter       sdk.Exporter
 	clean          *strings.Replacer // of what the receiver says
-	reader         *sdk.ManualReader
+	reader         sdk.Reader
+	own            bool // the reader: else it is that of /metrics
 	every, timeout time.Duration
 }
 
 // newPush returns nil when the environment names no receiver. It connects to
-// nobody.
-func newPush(ctx context.Context) (*push, error) {
+// nobody. scraped is the reader of /metrics, which serves pushing too unless the
+// environment wants sums or histograms of another kind: each reader costs every
+// measurement once more.
+func newPush(ctx context.Context, scraped sdk.Reader) (*push, error) {
 	endpoint := cmp.Or(os.Getenv("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"), os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT"))
 	if endpoint == "" || strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") || os.Getenv("OTEL_METRICS_EXPORTER") == "none" {
 		return nil, nil
@@ -71,8 +74,22 @@ func newPush(ctx context.Context) (*push, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up OTLP exporter of metrics: %w", err)
 	}
-	p.reader = sdk.NewManualReader(sdk.WithTemporalitySelector(p.exporter.Temporality), sdk.WithAggregationSelector(p.exporter.Aggregation))
+	p.reader = scraped
+	if p.own = !asScraped(p.exporter); p.own {
+		p.reader = sdk.NewManualReader(sdk.WithTemporalitySelector(p.exporter.Temporality), sdk.WithAggregationSelector(p.exporter.Aggregation))
+	}
 	return p, nil
+}
+
+// asScraped reports whether e wants metrics as /metrics shows them.
+func asScraped(e sdk.Exporter) bool {
+	for _, kind := range []sdk.InstrumentKind{sdk.InstrumentKindCounter, sdk.InstrumentKindObservableCounter, sdk.InstrumentKindHistogram} {
+		if e.Temporality(kind) != metricdata.CumulativeTemporality {
+			return false
+		}
+	}
+	_, ok := e.Aggregation(sdk.InstrumentKindHistogram).(sdk.AggregationExplicitBucketHistogram)
+	return ok
 }
 
 // millis reads a variable in milliseconds.

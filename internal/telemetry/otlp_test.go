@@ -104,6 +104,44 @@ func TestPush(t *testing.T) {
 	}
 }
 
+// A receiver may want other sums and histograms than /metrics has.
+func TestPushAsAsked(t *testing.T) {
+	for name, tt := range map[string]struct {
+		env         map[string]string
+		own         bool
+		temporality metrics.AggregationTemporality
+		exponential bool
+	}{
+		"as scraped":  {nil, false, metrics.AggregationTemporality_AGGREGATION_TEMPORALITY_CUMULATIVE, false},
+		"delta":       {map[string]string{"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta"}, true, metrics.AggregationTemporality_AGGREGATION_TEMPORALITY_DELTA, false},
+		"exponential": {map[string]string{"OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": "base2_exponential_bucket_histogram"}, true, metrics.AggregationTemporality_AGGREGATION_TEMPORALITY_CUMULATIVE, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &sink{got: make(chan *collector.ExportMetricsServiceRequest, 1)}
+			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", s.overHTTP(t))
+			for k, v := range tt.env {
+				t.Setenv(k, v)
+			}
+			tel := open(t, Options{})
+			everything(tel)
+			if tel.push.own != tt.own {
+				t.Errorf("a reader of its own: %t, want %t", tel.push.own, tt.own)
+			}
+			if err := tel.push.once(t.Context(), pushTimeout); err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range (<-s.got).ResourceMetrics[0].ScopeMetrics[0].Metrics {
+				if m.Name == requestsTotal.Name && m.GetSum().GetAggregationTemporality() != tt.temporality {
+					t.Errorf("%s is %s, want %s", m.Name, m.GetSum().GetAggregationTemporality(), tt.temporality)
+				}
+				if m.Name == acceptSeconds.Name && (m.GetExponentialHistogram() != nil) != tt.exponential {
+					t.Errorf("%s was pushed as %v", m.Name, m)
+				}
+			}
+		})
+	}
+}
+
 func checkPushed(t *testing.T, r *collector.ExportMetricsServiceRequest) {
 	t.Helper()
 	resource := r.ResourceMetrics[0].Resource.String()

@@ -86,7 +86,7 @@ func New(o Options) (*Telemetry, error) {
 		return nil, fmt.Errorf("make metrics exporter: %w", err)
 	}
 	ctx := context.Background()
-	push, err := newPush(ctx)
+	push, err := newPush(ctx, exporter)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +100,7 @@ func New(o Options) (*Telemetry, error) {
 		sdk.WithExemplarFilter(exemplar.AlwaysOffFilter),
 		sdk.WithCardinalityLimit(2 * maxStored), // ours come first
 	}
-	if push != nil {
+	if push != nil && push.own {
 		options = append(options, sdk.WithReader(push.reader))
 	}
 	t := &Telemetry{
