@@ -53,9 +53,9 @@ var (
 	plainScheme, secureScheme = semconv.URLScheme("http"), semconv.URLScheme("https")
 )
 
-// A span is given all its attributes at once, when it ends: the library copies
-// them each time, and most of what a recorded span costs is attributes. They
-// are collected in memory that is used again.
+// attributes collects what a span is given, all at once, when it ends: the
+// library copies attributes each time, and they are most of what a recorded
+// span costs.
 type attributes struct{ all []attribute.KeyValue }
 
 // seconds adds a time that is not zero.
@@ -65,7 +65,7 @@ func (a *attributes) seconds(k attribute.Key, d time.Duration) {
 	}
 }
 
-// attributes returns an empty list; end takes it back.
+// attributes returns an empty list, which end takes back to be used again.
 func (t *Tracing) attributes() *attributes {
 	if a, ok := t.lists.Get().(*attributes); ok {
 		return a
