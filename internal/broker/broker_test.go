@@ -30,7 +30,7 @@ func testOptions(t testing.TB, dir string) Options {
 			DedupeWindow: 2 * time.Minute, Replicas: 1,
 		},
 		Roots: []string{"order", "contact"}, Sinks: []string{"crm"}, MaxBody: 1 << 20,
-		DrainTimeout: 5 * time.Second, Logger: testLogger(t),
+		DrainTimeout: time.Minute, Logger: testLogger(t),
 	}
 }
 
@@ -130,15 +130,19 @@ func consume(t *testing.T, b *Broker, s delivery.Subscription, h delivery.Handle
 	return stop
 }
 
+// patience is how long a test waits for what has to come. It outlasts the
+// redelivery of what a pull that was given up had been handed.
+const patience = 2 * time.Minute
+
 // eventually waits until f is true.
 func eventually(t *testing.T, what string, f func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(patience)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !f() {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 30s: %s", what)
+			t.Fatalf("not within %s: %s", patience, what)
 		}
 		<-tick.C
 	}
@@ -314,10 +318,12 @@ func TestDeferredIsHandedOutAgain(t *testing.T) {
 func TestLongAttemptIsMadeOnce(t *testing.T) {
 	t.Parallel()
 	o := testOptions(t, t.TempDir())
-	o.ackWait = 600 * time.Millisecond
+	o.ackWait = 5 * time.Second // of which a slow machine may lose much
 	b := open(t, o)
 	h := &handler{judge: func(a delivery.Attempt) delivery.Verdict {
-		<-time.After(3 * o.ackWait)
+		if a.Event.Seq == 1 { // and the second waits behind it
+			<-time.After(3 * o.ackWait / 2)
+		}
 		return done(a)
 	}}
 	s := subscription(">")
@@ -443,6 +449,42 @@ func TestQueueDeletedWhileConsuming(t *testing.T) {
 		}
 		return false
 	})
+}
+
+// heldHandler takes nothing from the main lane before open is closed.
+type heldHandler struct {
+	handler
+	asked chan struct{} // capacity 1
+	open  chan struct{}
+}
+
+func (h *heldHandler) Admit(ctx context.Context, lane delivery.Lane, max int) (int, context.Context, error) {
+	if lane == delivery.Main {
+		select {
+		case h.asked <- struct{}{}:
+		default:
+		}
+		select {
+		case <-h.open:
+		case <-ctx.Done():
+		}
+	}
+	return h.handler.Admit(ctx, lane, max)
+}
+
+// Nobody says of a queue that is deleted between two pulls that it was.
+func TestQueueDeletedBetweenPulls(t *testing.T) {
+	t.Parallel()
+	b := open(t, testOptions(t, t.TempDir()))
+	h := &heldHandler{handler: handler{judge: done}, asked: make(chan struct{}, 1), open: make(chan struct{})}
+	consume(t, b, subscription(">"), h)
+	<-h.asked
+	if err := b.admin.js.DeleteConsumer(t.Context(), EventsStream, sinkConsumerPrefix+"crm"); err != nil {
+		t.Fatal(err)
+	}
+	publishAll(t, b, 1, 1)
+	close(h.open)
+	eventually(t, "delivery from the new queue", func() bool { return len(h.attempts()) == 1 })
 }
 
 func TestFiltersAreEditedInPlace(t *testing.T) {
