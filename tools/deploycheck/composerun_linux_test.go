@@ -107,7 +107,7 @@ func sendAndSee(h *host, name string) error {
 }
 
 func get(url string) (string, error) {
-	client := &http.Client{Timeout: 5 * time.Second}
+	client := &http.Client{Timeout: patience / 4}
 	resp, err := client.Get(url)
 	if err != nil {
 		return "", err
