@@ -37,6 +37,7 @@ func TestStartAsksAgainWhileTheClusterHasNoLeader(t *testing.T) {
 	}
 	o := testOptions(t, "")
 	o.Config.URL, o.Config.Replicas = node(0), 3
+	o.patience = patience
 	again := &again{Handler: o.Logger.Handler()}
 	o.Logger = slog.New(again)
 	b := New(o)
