@@ -25,7 +25,7 @@ const (
 	stepPath  = "/webhooks/steps"
 	stepToken = "tok-5d41402abc4b2a76"
 	// patience is how long a test waits for what must happen soon.
-	patience = 10 * time.Second
+	patience = 2 * time.Minute
 )
 
 // fakeSource takes requests whose X-Signature is "good".

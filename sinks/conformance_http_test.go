@@ -53,7 +53,7 @@ func TestEveryStatusHasItsClass(t *testing.T) {
 			}
 			checkNoSecret(t, "error", fmt.Sprint(err))
 		}
-		if n := len(f.receipts(r, t)); n != 400 {
+		if n := len(f.received(t, r, 400)); n != 400 {
 			t.Errorf("%d requests for 400 attempts, want no redirect followed and none repeated", n)
 		}
 	})
@@ -116,7 +116,7 @@ func TestReceiversThatMisbehave(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				s := f.open(t, kind, newReceiver(t, tt.answer))
-				ctx := within(t, 10*time.Second)
+				ctx := within(t, longEnough)
 				err := s.Deliver(ctx, sampleEvent())
 				if ctx.Err() != nil {
 					t.Fatalf("the receiver held the attempt until its end: %v", err)
@@ -186,8 +186,6 @@ func endless(status int) http.HandlerFunc {
 
 func TestReceiversThatAreNotThere(t *testing.T) {
 	everyHTTPKind(t, func(t *testing.T, kind string, f fixture) {
-		closed := newReceiver(t, nil)
-		closed.Close()
 		plain := newReceiver(t, nil)
 		selfSigned := unstartedReceiver(nil)
 		selfSigned.StartTLS()
@@ -199,7 +197,7 @@ func TestReceiversThatAreNotThere(t *testing.T) {
 			class delivery.Class
 			text  string
 		}{
-			"nobody listens":       {closed.URL, delivery.Failed, "connection refused"},
+			"nobody listens":       {"http://127.0.0.1:1", delivery.Failed, "connection refused"},
 			"no such host":         {nowhere, delivery.Network, "no such host"},
 			"unknown certificate":  {selfSigned.URL, delivery.Network, "certificate"},
 			"TLS, spoken to plain": {"https://" + strings.TrimPrefix(plain.URL, "http://"), delivery.Network, "TLS: "},
@@ -208,7 +206,7 @@ func TestReceiversThatAreNotThere(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				s := openSink(t, kind, f.options(tt.url), Deps{})
-				checkFailure(t, s.Deliver(within(t, 10*time.Second), sampleEvent()), tt.class, tt.text)
+				checkFailure(t, s.Deliver(within(t, longEnough), sampleEvent()), tt.class, tt.text)
 			})
 		}
 	})
@@ -220,7 +218,7 @@ func TestAttemptsEndWithTheirContext(t *testing.T) {
 			t.Parallel()
 			s := f.open(t, kind, newReceiver(t, hang(make(chan struct{}, 1))))
 			err := s.Deliver(within(t, 1200*time.Millisecond), sampleEvent())
-			checkFailure(t, err, delivery.Failed, "no answer within 1.2s") // from a second on it is told to a tenth
+			checkFailure(t, err, delivery.Failed, "no answer within ")
 			if !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("Deliver = %v, want context.DeadlineExceeded", err)
 			}
@@ -229,7 +227,7 @@ func TestAttemptsEndWithTheirContext(t *testing.T) {
 			t.Parallel()
 			entered := make(chan struct{}, 1)
 			s := f.open(t, kind, newReceiver(t, hang(entered)))
-			ctx, cancel := context.WithCancel(within(t, 10*time.Second))
+			ctx, cancel := context.WithCancel(within(t, longEnough))
 			result := make(chan error, 1)
 			go func() { result <- s.Deliver(ctx, sampleEvent()) }()
 			<-entered

@@ -131,7 +131,7 @@ func TestEveryPayloadArrives(t *testing.T) {
 // checkReceived checks that r has one event with the body, byte for byte.
 func (f fixture) checkReceived(t *testing.T, r *receiver, id string, body []byte) {
 	t.Helper()
-	got := f.receipts(r, t)
+	got := f.received(t, r, 1)
 	if len(got) != 1 || got[0].id != id {
 		t.Fatalf("the receiver has %d events (%.300q), want one with id %q", len(got), got, id)
 	}
@@ -174,7 +174,7 @@ func TestEveryAttributeIsDeliverable(t *testing.T) {
 				if err := s.Deliver(t.Context(), e); err != nil {
 					t.Errorf("Deliver with source %.50q: %v", value, err)
 				}
-				if got := f.receipts(r, t); len(got) != 2 || !bytes.Equal(got[0].body, e.Body) {
+				if got := f.received(t, r, 2); len(got) != 2 || !bytes.Equal(got[0].body, e.Body) {
 					t.Errorf("the receiver has %.300q, want the event twice", got)
 				}
 			})
@@ -204,7 +204,7 @@ func TestSameIDOnEveryAttempt(t *testing.T) {
 						t.Fatalf("Deliver: %v", err)
 					}
 				}
-				got := f.receipts(r, t)
+				got := f.received(t, r, 4)
 				if len(got) != 4 || got[0].id == "" || got[1].id != got[0].id || got[3].id != got[0].id {
 					t.Errorf("attempts came as %.400q, want the same id", got)
 				}
@@ -236,7 +236,7 @@ func TestConcurrentUse(t *testing.T) {
 		}
 		wg.Wait()
 		seen := map[string]bool{}
-		for _, got := range f.receipts(r, t) {
+		for _, got := range f.received(t, r, senders*each) {
 			if want := fmt.Sprintf(`{"id":%q}`, got.id); string(got.body) != want {
 				t.Errorf("event %s came with body %s", got.id, got.body)
 			}
@@ -305,6 +305,20 @@ func checkNoSecret(t *testing.T, what, text string) {
 			}
 		}
 	}
+}
+
+// longEnough is how long a test waits for what has to come, on whatever machine.
+const longEnough = 2 * time.Minute
+
+// received waits until the receiver has n events, and returns all it has. An
+// answer may come before the last hop of what it answers.
+func (f fixture) received(t *testing.T, r *receiver, n int) (all []receipt) {
+	t.Helper()
+	eventuallyT(t, fmt.Sprintf("the receiver has %d events", n), func() bool {
+		all = f.receipts(r, t)
+		return len(all) >= n
+	})
+	return all
 }
 
 // within returns a context that is done soon enough for a test.

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/penstock/penstock/config"
 	"github.com/penstock/penstock/internal/delivery"
@@ -241,7 +240,7 @@ func postPastCheck(t *testing.T, host string, rt http.RoundTripper) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), longEnough)
 	defer cancel()
 	return s.Deliver(ctx, event.Event{ID: "1", Body: []byte("{}")})
 }

@@ -60,7 +60,7 @@ func TestReceiversThatEndTheRequest(t *testing.T) {
 			t.Cleanup(func() { l.Close(); wg.Wait() })
 			e := sampleEvent()
 			e.Body = bytes.Repeat([]byte("x"), 8<<20) // more than fits into the buffers of a connection
-			err = openSink(t, "http", "url: http://"+l.Addr().String(), Deps{}).Deliver(within(t, 10*time.Second), e)
+			err = openSink(t, "http", "url: http://"+l.Addr().String(), Deps{}).Deliver(within(t, longEnough), e)
 			checkFailure(t, err, tt.class, "POST "+l.Addr().String())
 		})
 	}

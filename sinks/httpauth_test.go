@@ -164,6 +164,7 @@ func TestTokenFailures(t *testing.T) {
 	t.Parallel()
 	closed := newTokenServer(t, 0)
 	closed.Close()
+	closed.URL = "http://127.0.0.1:1" // its port may be another test's by now
 	for name, tt := range map[string]struct {
 		status int64
 		class  delivery.Class
@@ -185,7 +186,7 @@ func TestTokenFailures(t *testing.T) {
 				ids.status.Store(tt.status)
 			}
 			s := openSink(t, "http", ids.auth("")+"url: "+r.URL, Deps{})
-			err := s.Deliver(within(t, 10*time.Second), sampleEvent())
+			err := s.Deliver(within(t, longEnough), sampleEvent())
 			checkFailure(t, err, tt.class, "fetch a token from "+strings.TrimPrefix(ids.URL, "http://"))
 			checkFailure(t, err, tt.class, tt.text)
 			if got := err.(*delivery.Error).RetryAfter; got != tt.wait {
@@ -211,7 +212,7 @@ func TestTokensComeByTheSamePath(t *testing.T) {
 	r := mutual(t, ours, ours, nil, nil)
 	s := openSink(t, "http", "url: "+r.URL+"\ntls: {server_name: crm.internal, ca_file: "+files.ca+", cert_file: "+files.cert+", key_file: "+files.key+"}\n"+
 		"auth: {oauth2: {token_url: "+ids.URL+", client_id: me, client_secret: x}}", Deps{})
-	if err := s.Deliver(within(t, 10*time.Second), sampleEvent()); err != nil {
+	if err := s.Deliver(within(t, longEnough), sampleEvent()); err != nil {
 		t.Fatalf("Deliver: %v", err)
 	}
 	if got := r.lastHeader(t).Get("Authorization"); got != "Bearer token-secret-1" {
@@ -221,7 +222,7 @@ func TestTokensComeByTheSamePath(t *testing.T) {
 		"auth: {oauth2: {token_url: "+ids.URL+", client_id: me, client_secret: x}}", Deps{})
 	e := sampleEvent()
 	e.Type = "127.0.0.1"
-	checkFailure(t, guarded.Deliver(within(t, 10*time.Second), e), delivery.Refused, "POST 127.0.0.1: 127.0.0.1 is not a public address")
+	checkFailure(t, guarded.Deliver(within(t, longEnough), e), delivery.Refused, "POST 127.0.0.1: 127.0.0.1 is not a public address")
 }
 
 // TestTokenStorm has many attempts wait for a token server that then fails:

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -54,7 +53,7 @@ func TestHTTPSecretsInFull(t *testing.T) {
 			logger, logged := quiet()
 			s := openSink(t, "http", "url: '"+r.URL+path+"'\n"+options, Deps{Logger: logger})
 			e := sampleEvent()
-			err := s.Deliver(within(t, 10*time.Second), e)
+			err := s.Deliver(within(t, longEnough), e)
 			var d *delivery.Error
 			if !errors.As(err, &d) || d.Status != http.StatusForbidden {
 				t.Fatalf("Deliver = %v, want 403", err)

@@ -162,7 +162,7 @@ func TestTLSOptions(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := mutual(t, ours, ours, tt.change, nil)
-			err := openSink(t, "http", "url: "+r.URL+"\n"+tt.options, Deps{}).Deliver(within(t, 10*time.Second), sampleEvent())
+			err := openSink(t, "http", "url: "+r.URL+"\n"+tt.options, Deps{}).Deliver(within(t, longEnough), sampleEvent())
 			checkFailure(t, err, tt.class, tt.text)
 			if tt.class == "" && r.requests[0].Proto != tt.proto {
 				t.Errorf("came by %s, want %s", r.requests[0].Proto, tt.proto)
@@ -187,14 +187,14 @@ func TestRenewedCertificates(t *testing.T) {
 	front := forward(t, &target)
 	logger, logged := quiet()
 	s := openSink(t, "http", "url: https://"+front+"\ntls: {ca_file: "+files.ca+", cert_file: "+files.cert+", key_file: "+files.key+"}", Deps{Logger: logger})
-	if err := s.Deliver(within(t, 10*time.Second), sampleEvent()); err != nil {
+	if err := s.Deliver(within(t, longEnough), sampleEvent()); err != nil {
 		t.Fatalf("Deliver with the first certificates: %v", err)
 	}
 	if err := os.WriteFile(files.key, []byte("half written"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	eventuallyT(t, "the broken file is told", func() bool {
-		if err := s.Deliver(within(t, 10*time.Second), sampleEvent()); err != nil {
+		if err := s.Deliver(within(t, longEnough), sampleEvent()); err != nil {
 			t.Fatalf("Deliver with a broken file beside the kept certificate: %v", err)
 		}
 		return strings.Contains(logged.String(), "are not used")
@@ -203,7 +203,7 @@ func TestRenewedCertificates(t *testing.T) {
 	target.Store(ptr(renewed.Listener.Addr().String()))
 	old.CloseClientConnections()
 	eventuallyT(t, "the new certificates are used", func() bool {
-		return s.Deliver(within(t, 10*time.Second), sampleEvent()) == nil && len(renewed.posted(t)) > 0
+		return s.Deliver(within(t, longEnough), sampleEvent()) == nil && len(renewed.posted(t)) > 0
 	})
 	if n := strings.Count(logged.String(), "are not used"); n != 1 {
 		t.Errorf("told %d times of the broken file, want once:\n%s", n, logged)
@@ -215,7 +215,7 @@ func ptr[T any](v T) *T { return &v }
 // eventuallyT waits for a condition.
 func eventuallyT(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(longEnough); !done(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("still not: %s", what)
 		}
@@ -322,7 +322,7 @@ func TestProxy(t *testing.T) {
 			at, asked := proxy(t, tt.to.Listener.Addr().String(), headerSecret)
 			at = strings.Replace(at, "http://", "http://me:"+tt.password+"@", 1)
 			s := openSink(t, "http", withTLS+"url: "+tt.url+"\nproxy: "+at, Deps{})
-			err := s.Deliver(within(t, 10*time.Second), sampleEvent())
+			err := s.Deliver(within(t, longEnough), sampleEvent())
 			checkFailure(t, err, tt.class, tt.text)
 			if got := asked.Load(); got == nil || *got != tt.asked {
 				t.Errorf("the proxy was asked for %v, want %s", got, tt.asked)
@@ -341,14 +341,14 @@ func TestProxyOfTheEnvironment(t *testing.T) {
 	nowhere := strings.Repeat("x", 64) + ".invalid"
 	t.Setenv("NO_PROXY", "direct."+nowhere)
 	s := openSink(t, "http", "url: http://crm.invalid/\nproxy: environment", Deps{})
-	err := s.Deliver(within(t, 10*time.Second), sampleEvent())
+	err := s.Deliver(within(t, longEnough), sampleEvent())
 	checkFailure(t, err, delivery.Refused, "answered 407")
 	checkNoSecret(t, "kept answer", string(err.(*delivery.Error).Response))
 	if got := asked.Swap(nil); got == nil || *got != "POST crm.invalid" {
 		t.Errorf("the proxy was asked for %v, want POST crm.invalid", got)
 	}
 	for _, options := range []string{"url: http://direct." + nowhere + "/\nproxy: environment", "url: http://" + nowhere + "/"} {
-		if err := openSink(t, "http", options, Deps{}).Deliver(within(t, 10*time.Second), sampleEvent()); delivery.ClassOf(err) != delivery.Network {
+		if err := openSink(t, "http", options, Deps{}).Deliver(within(t, longEnough), sampleEvent()); delivery.ClassOf(err) != delivery.Network {
 			t.Errorf("Deliver with %q = %v, want the name looked up here", options, err)
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/penstock/penstock/internal/delivery"
 	"github.com/penstock/penstock/internal/event"
@@ -112,7 +111,7 @@ func TestHostOfAnEvent(t *testing.T) {
 			}
 			e := sampleEvent()
 			e.Type = host
-			err := s.Deliver(within(t, 10*time.Second), e)
+			err := s.Deliver(within(t, longEnough), e)
 			checkFailure(t, err, tt.class, tt.text)
 			if tt.class == "" && !strings.EqualFold(r.requests[0].Host, host) {
 				t.Errorf("came for host %q, want %q", r.requests[0].Host, host)

@@ -125,7 +125,7 @@ func TestLogFileRenamedFromOutside(t *testing.T) {
 	if err := os.Rename(file, file+".1"); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(20 * time.Second); ; {
+	for deadline := time.Now().Add(longEnough); ; {
 		deliver()
 		if _, err := os.Stat(file); err == nil {
 			break

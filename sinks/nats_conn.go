@@ -23,7 +23,7 @@ const (
 	// natsDialTimeout bounds the dial of one server and its handshake.
 	natsDialTimeout = 5 * time.Second
 	// natsLookTimeout bounds the question whether our own stream is there.
-	natsLookTimeout = 2 * time.Second
+	natsLookTimeout = 5 * time.Second
 	// natsCloseWait bounds how long Close waits for attempts under way.
 	natsCloseWait = 5 * time.Second
 	// ownStream is Penstock's stream of events, which nobody else publishes to.

@@ -141,7 +141,7 @@ func TestTokenSlackMisbehaving(t *testing.T) {
 			t.Parallel()
 			r := newReceiver(t, tt.answer)
 			options := fmt.Sprintf("token: %s\nchannel: C1\napi_url: %s/api/", slackToken, r.URL)
-			err := openSink(t, "slack", options, Deps{}).Deliver(within(t, 10*time.Second), paidEvent())
+			err := openSink(t, "slack", options, Deps{}).Deliver(within(t, longEnough), paidEvent())
 			checkFailure(t, err, tt.class, tt.text)
 			checkNoSlackSecret(t, "error", fmt.Sprint(err))
 			var e *delivery.Error

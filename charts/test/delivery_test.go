@@ -2,9 +2,11 @@ package charttest
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -197,15 +199,22 @@ func TestServersTakeANewSinkWithoutARestart(t *testing.T) {
 	}
 }
 
+// freePort is a port for a server that takes no other's word for which one it
+// has. It is none of those that a system gives away by itself, so that nobody
+// else is given it before the server has begun.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		port := strconv.Itoa(16_000 + rand.IntN(16_000))
+		l, err := net.Listen("tcp", "127.0.0.1:"+port)
+		if err != nil {
+			continue
+		}
+		l.Close()
+		return port
 	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
+	t.Fatal("of 100 ports none is free")
+	return ""
 }
 
 // TestUsersHaveTheRightsOfTheirRoles: what the rendered file gives its users is

@@ -19,7 +19,7 @@ import (
 )
 
 // patience is how long a test waits for what should come soon.
-const patience = 60 * time.Second
+const patience = 2 * time.Minute
 
 // eventually waits until something holds.
 func eventually(t *testing.T, what string, holds func() bool) {

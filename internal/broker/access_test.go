@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -22,7 +21,7 @@ import (
 func guardedServer(t *testing.T, change func(role string, r *Rights)) func(roles ...string) Options {
 	t.Helper()
 	base := testOptions(t, "")
-	base.patience = 3 * time.Second
+	base.patience = patience
 	srv := &server.Options{
 		JetStream: true, StoreDir: t.TempDir(), Host: "127.0.0.1", Port: -1, NoLog: true, NoSigs: true,
 		MaxPayload: 2 << 20, JetStreamMaxStore: 16 << 30,
@@ -51,19 +50,24 @@ func guardedServer(t *testing.T, change func(role string, r *Rights)) func(roles
 
 func startServer(t *testing.T, o *server.Options) (url string) {
 	t.Helper()
+	return newServer(t, o).ClientURL()
+}
+
+func newServer(t *testing.T, o *server.Options) *server.Server {
+	t.Helper()
 	srv, err := server.NewServer(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	srv.Start()
-	if !srv.ReadyForConnections(10 * time.Second) {
+	if !srv.ReadyForConnections(patience) {
 		t.Fatal("external NATS server is not ready")
 	}
 	t.Cleanup(func() {
 		srv.Shutdown()
 		srv.WaitForShutdown()
 	})
-	return srv.ClientURL()
+	return srv
 }
 
 // provisioned opens a broker as the provisioner and prepares the queue of crm.
@@ -118,16 +122,14 @@ func TestRolesWorkWithLeastRights(t *testing.T) {
 	if _, err := console.DropDead(t.Context(), letters[1].Seq); err != nil {
 		t.Errorf("drop a dead letter: %v", err)
 	}
-	expired, cancel := context.WithCancel(t.Context())
-	cancel()
 	enough := errors.New("enough")
 	if err := console.FollowEvents(t.Context(), Follow{}, func(StoredEvent) error { return enough }); !errors.Is(err, enough) {
 		t.Errorf("follow events: %v", err)
 	}
+	stop := recording(t, router)
 	router.Record(testRecord(1, "crm"))
-	if err := router.RunRecords(expired); err != nil {
-		t.Errorf("store records: %v", err)
-	}
+	recorded(t, router)
+	stop()
 	if err := console.FollowRecords(t.Context(), Follow{}, func(RecordBatch) error { return enough }); !errors.Is(err, enough) {
 		t.Errorf("follow records: %v", err)
 	}
@@ -161,7 +163,7 @@ func TestStartNamesWhatIsMissing(t *testing.T) {
 		config    func(*Options)
 		want      []string
 	}{
-		"an ingress before provisioning": {role: config.RoleIngress,
+		"an ingress before provisioning": {role: config.RoleIngress, config: func(o *Options) { o.patience = 5 * time.Second }, // it waits for a stream to be made
 			want: []string{"PENSTOCK_EVENTS", "no responders", "`penstock provision`"}},
 		"a router before provisioning": {role: config.RoleRouter,
 			want: []string{"stream PENSTOCK_EVENTS does not exist", "$JS.API.STREAM.CREATE.PENSTOCK_EVENTS", "`penstock provision`"}},
@@ -288,7 +290,7 @@ func TestRetriesAreCountedAcrossReplicas(t *testing.T) {
 	a, b := open(t, o), open(t, o)
 	later := func(a delivery.Attempt) delivery.Verdict {
 		if a.Attempts > 0 {
-			return done(a)
+			return delivery.Verdict{} // left to the other
 		}
 		return delivery.Verdict{Action: delivery.Again, Spent: true, Delay: 300 * time.Millisecond, Class: delivery.Failed, Reason: "not now"}
 	}
@@ -296,7 +298,7 @@ func TestRetriesAreCountedAcrossReplicas(t *testing.T) {
 	publishAll(t, a, 1, 3)
 	eventually(t, "three retries wait", func() bool { return a.Outstanding("crm") == 3 })
 	stop()
-	h := &handler{judge: later}
+	h := &handler{judge: done}
 	consume(t, b, subscription(">"), h)
 	eventually(t, "the other settles them", func() bool { return len(h.attempts()) >= 3 && b.Outstanding("crm") == 0 })
 	eventually(t, "the first counts none", func() bool {

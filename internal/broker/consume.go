@@ -235,6 +235,9 @@ func (c *consumption) consumer(lane delivery.Lane) jetstream.Consumer {
 
 // recover waits out a failed pull, and makes the consumers again when they are gone.
 func (c *consumption) recover(ctx context.Context, lane delivery.Lane, err error, wait time.Duration) error {
+	if errors.Is(err, nats.ErrNoResponders) && c.gone(ctx, lane) {
+		err = jetstream.ErrConsumerNotFound
+	}
 	if errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, jetstream.ErrConsumerNotFound) {
 		c.log.Warn("queue of the sink was deleted, making it again", "lane", lane)
 		if err := c.remake(ctx); err != nil && ctx.Err() == nil {
@@ -245,6 +248,14 @@ func (c *consumption) recover(ctx context.Context, lane delivery.Lane, err error
 	c.log.Warn("fetch failed, trying again", "lane", lane, "err", err, "in", wait.Round(time.Millisecond))
 	_ = pause(ctx, wait)
 	return nil
+}
+
+// gone reports that a lane's consumer is not there any more. One that was
+// deleted between two pulls answers the next one as a server does that has no
+// leader: not at all.
+func (c *consumption) gone(ctx context.Context, lane delivery.Lane) bool {
+	_, err := c.consumer(lane).Info(ctx)
+	return errors.Is(err, jetstream.ErrConsumerNotFound)
 }
 
 func (c *consumption) remake(ctx context.Context) error {

@@ -39,6 +39,7 @@ func (b *Broker) deadLetters(ctx context.Context, f delivery.DeadFilter) (letter
 		return nil, false, fmt.Errorf("read dead letters: %w", err)
 	}
 	for {
+		began := time.Now()
 		batch, err := c.FetchNoWait(max(min(f.Limit+1, 500), 1))
 		if err != nil {
 			return nil, false, fmt.Errorf("read dead letters: %w", err)
@@ -59,8 +60,19 @@ func (b *Broker) deadLetters(ctx context.Context, f delivery.DeadFilter) (letter
 		if err := fetchError(batch); err != nil {
 			return nil, false, fmt.Errorf("read dead letters: %w", err)
 		}
-		if got == 0 || more {
+		if more {
 			return letters, more, nil
+		}
+		if got > 0 {
+			continue
+		}
+		// An ordered consumer is a new one for each pull.
+		none, err := atEnd(ctx, c, began, 0)
+		if err != nil {
+			return nil, false, fmt.Errorf("read dead letters: %w", err)
+		}
+		if none {
+			return letters, false, nil
 		}
 	}
 }

@@ -254,12 +254,15 @@ func (b *Broker) expire(ctx context.Context, sink string, upTo uint64) error {
 	}
 	n, done := 0, false
 	for !done {
+		began := time.Now()
 		batch, err := c.FetchNoWait(100)
 		if err != nil {
 			return err
 		}
 		done = true
+		got := 0
 		for m := range batch.Messages() {
+			got++
 			old, err := b.expireOne(ctx, sink, early, m, upTo)
 			if err != nil {
 				return err
@@ -270,6 +273,13 @@ func (b *Broker) expire(ctx context.Context, sink string, upTo uint64) error {
 		}
 		if err := batch.Error(); err != nil && !errors.Is(err, nats.ErrTimeout) {
 			return err
+		}
+		if got == 0 && time.Since(began) >= pullWait {
+			info, err := c.Info(ctx)
+			if err != nil {
+				return err
+			}
+			done = info.NumPending == 0
 		}
 	}
 	if n > 0 && b.o.Expired != nil {

@@ -122,24 +122,33 @@ func scan(ctx context.Context, s jetstream.Stream, cfg jetstream.OrderedConsumer
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		began := time.Now()
 		batch, err := c.FetchNoWait(scanBatch)
 		if err != nil {
 			return err
 		}
-		more = false
+		got := 0
 		stopped := false
 		for m := range batch.Messages() { // all of them, or the consumer stays busy
 			md, err := m.Metadata()
 			if err != nil {
 				return fmt.Errorf("read message metadata: %w", err)
 			}
-			more = true
+			got++
 			stopped = stopped || !f(m, md)
 		}
 		if err := fetchError(batch); err != nil {
 			return err
 		}
-		more = more && !stopped
+		if more = !stopped; got > 0 {
+			continue
+		}
+		// An ordered consumer is a new one for each pull.
+		none, err := atEnd(ctx, c, began, 0)
+		if err != nil {
+			return err
+		}
+		more = !none
 	}
 	return nil
 }

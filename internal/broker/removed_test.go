@@ -89,6 +89,7 @@ func TestPruneRemovedSink(t *testing.T) {
 		stop := consume(t, b, again("old"), h)
 		publishAll(t, b, 1, 3)
 		eventually(t, "all tried", func() bool { return b.Outstanding("old") == 2 })
+		settledFor(t, b, "old")
 		stop()
 		publishAll(t, b, 4, 7)
 		if err := b.Prepare(t.Context(), []delivery.Subscription{again("crm")}); err != nil {

@@ -60,7 +60,7 @@ func TestSurveyAndReadSelect(t *testing.T) {
 	if _, err := b.Publish(t.Context(), other); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.admin.nc.Publish("order.created", []byte("not ours")); err != nil {
+	if _, err := b.admin.js.Publish(t.Context(), "order.created", []byte("not ours")); err != nil {
 		t.Fatal(err)
 	}
 	publishAll(t, b, 252, 300) // 301 messages, the 252nd is foreign

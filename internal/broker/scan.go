@@ -15,6 +15,9 @@ const (
 	scanPull = 2000
 	// scanIdle is after what time the server forgets a scan that nobody goes on with.
 	scanIdle = 30 * time.Second
+	// pullWait is how long the client waits for what a pull brings that is not
+	// to wait. It takes a server that is slower for one that has nothing.
+	pullWait = time.Second
 )
 
 // errScanGap: the connection was lost and messages with it.
@@ -31,7 +34,7 @@ type start struct {
 
 // scan hands messages of a stream to each, in their order, until that returns
 // false or there are no more. It reads through a consumer of its own that
-// nothing else notices.
+// nothing else notices, and through another when messages were lost on the way.
 func (b *Broker) scan(ctx context.Context, stream string, from start, each func(jetstream.Msg, *jetstream.MsgMetadata) bool) error {
 	s, err := b.admin.js.Stream(ctx, stream)
 	if err != nil {
@@ -44,9 +47,28 @@ func (b *Broker) scan(ctx context.Context, stream string, from start, each func(
 	if st.Msgs == 0 || from.at.IsZero() && from.seq > from.upTo {
 		return nil
 	}
+	for tries := 0; ; tries++ {
+		err := scanOnce(ctx, s, from, func(m jetstream.Msg, md *jetstream.MsgMetadata) bool {
+			tries = 0
+			from.seq, from.at = md.Sequence.Stream+1, time.Time{}
+			return each(m, md)
+		})
+		switch {
+		case err == nil:
+			return nil
+		case !errors.Is(err, errScanGap) || tries == sweepTries:
+			return fmt.Errorf("read stream %s: %w", stream, err)
+		case from.at.IsZero() && from.seq > from.upTo:
+			return nil
+		}
+	}
+}
+
+// scanOnce reads through one consumer.
+func scanOnce(ctx context.Context, s jetstream.Stream, from start, each func(jetstream.Msg, *jetstream.MsgMetadata) bool) error {
 	c, err := s.CreateConsumer(ctx, from.consumer())
 	if err != nil {
-		return fmt.Errorf("read stream %s: %w", stream, err)
+		return err
 	}
 	defer func() {
 		// What fails here the server does by itself after scanIdle.
@@ -56,8 +78,19 @@ func (b *Broker) scan(ctx context.Context, stream string, from start, each func(
 		return nil
 	}
 	for next, more := uint64(1), true; more; {
+		began, before := time.Now(), next
 		if next, more, err = scanPulled(ctx, c, scanPull, next, from.upTo, each); err != nil {
-			return fmt.Errorf("read stream %s: %w", stream, err)
+			return err
+		}
+		if next > before {
+			continue
+		}
+		none, err := atEnd(ctx, c, began, next-1)
+		if err != nil {
+			return err
+		}
+		if !none {
+			return errScanGap
 		}
 	}
 	return nil
@@ -106,4 +139,17 @@ func scanPulled(ctx context.Context, c jetstream.Consumer, pull int, next, upTo 
 		return next, false, err
 	}
 	return next, more, nil
+}
+
+// atEnd reports that a pull that began then and brought nothing has shown that
+// there is nothing more, after the so many messages that had come.
+func atEnd(ctx context.Context, c jetstream.Consumer, began time.Time, came uint64) (bool, error) {
+	if time.Since(began) < pullWait {
+		return true, nil // the server has said so
+	}
+	info, err := c.Info(ctx)
+	if err != nil {
+		return false, err
+	}
+	return info.NumPending == 0 && info.Delivered.Consumer <= came, nil
 }

@@ -122,14 +122,15 @@ func (r *EventReader) Next(ctx context.Context, n int) ([]event.Event, error) {
 			return nil, ctx.Err()
 		}
 		var err error
-		if out, err = r.fetch(n); err != nil {
+		if out, err = r.fetch(ctx, n); err != nil {
 			return nil, fmt.Errorf("read events: %w", err)
 		}
 	}
 	return out, nil
 }
 
-func (r *EventReader) fetch(n int) ([]event.Event, error) {
+func (r *EventReader) fetch(ctx context.Context, n int) ([]event.Event, error) {
+	began := time.Now()
 	batch, err := r.c.FetchNoWait(n)
 	if err != nil {
 		return nil, err
@@ -151,8 +152,12 @@ func (r *EventReader) fetch(n int) ([]event.Event, error) {
 			out = append(out, e)
 		}
 	}
-	r.done = r.done || got == 0
-	return out, fetchError(batch)
+	if err := fetchError(batch); err != nil || got > 0 {
+		return out, err
+	}
+	// An ordered consumer is a new one for each pull.
+	r.done, err = atEnd(ctx, r.c, began, 0)
+	return nil, err
 }
 
 // Replay puts a kept event into the sink's retry lane, and only there, as a

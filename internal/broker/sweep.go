@@ -200,7 +200,7 @@ func (s *Sweep) pull(ctx context.Context) ([]SweptEvent, error) {
 // ended closes a sweep of which nothing is left, or says that something is.
 func (s *Sweep) ended(ctx context.Context) error {
 	info, err := s.c.Info(ctx)
-	if err == nil && info.NumPending > 0 {
+	if err == nil && (info.NumPending > 0 || info.Delivered.Consumer >= s.next) {
 		err = errScanGap
 	}
 	if err == nil {

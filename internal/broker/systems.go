@@ -10,8 +10,12 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// serversAnswer is how long the servers of a cluster have to answer.
-const serversAnswer = 2 * time.Second
+// firstAnswer is how long the first server of a cluster has to answer,
+// serversAnswer how long the others have after each answer.
+const (
+	firstAnswer   = 10 * time.Second
+	serversAnswer = 2 * time.Second
+)
 
 // ServerSync is how a NATS server writes to its disk.
 type ServerSync struct {
@@ -38,10 +42,10 @@ func ServerSyncs(ctx context.Context, o Options) (out []ServerSync, err error) {
 	if err := nc.PublishRequest("$SYS.REQ.SERVER.PING.JSZ", inbox, []byte(`{"config":true}`)); err != nil {
 		return nil, fmt.Errorf("ask the servers how they sync: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, serversAnswer)
-	defer cancel()
-	for {
-		m, err := sub.NextMsgWithContext(ctx)
+	for wait := firstAnswer; ; wait = serversAnswer {
+		patient, cancel := context.WithTimeout(ctx, wait)
+		m, err := sub.NextMsgWithContext(patient)
+		cancel()
 		switch {
 		case err != nil && len(out) > 0:
 			return out, nil

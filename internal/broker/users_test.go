@@ -20,7 +20,7 @@ func reader(t *testing.T, users []config.User, login ...nats.Option) (*Broker, j
 	if _, err := b.ensureConsumers(t.Context(), subscription(">")); err != nil {
 		t.Fatal(err)
 	}
-	login = append(login, nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	login = append(login, nats.Timeout(patience), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	nc, err := nats.Connect("nats://"+b.Info().Listen, login...)
 	if err != nil {
 		t.Fatal(err)
@@ -50,7 +50,7 @@ func TestReaderReadsThroughOwnConsumer(t *testing.T) {
 			if err != nil {
 				t.Fatalf("create own consumer: %v", err)
 			}
-			batch, err := c.Fetch(3, jetstream.FetchMaxWait(5*time.Second))
+			batch, err := c.Fetch(3, jetstream.FetchMaxWait(patience))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -144,7 +144,7 @@ func TestReaderCannotPublishThroughAPushConsumer(t *testing.T) {
 	}
 	publishAll(t, b, 1, 20)
 	for range 20 {
-		if _, err := sub.NextMsg(5 * time.Second); err != nil {
+		if _, err := sub.NextMsg(patience); err != nil {
 			t.Fatalf("own push consumer: %v", err)
 		}
 	}

@@ -364,17 +364,22 @@ func TestStopCutsOffWhatTakesTooLong(t *testing.T) {
 
 func TestStopDoesNotWaitForSilentConnections(t *testing.T) {
 	t.Parallel()
-	s := serve(t, newLetters(0), func(o *Options) { o.ShutdownTimeout = time.Hour })
-	silent, err := net.Dial("tcp", s.Addr().String())
-	if err != nil {
-		t.Fatal(err)
+	// The server would wait five seconds by itself, each time; a machine that
+	// is slow once is not each time.
+	for range 5 {
+		s := serve(t, newLetters(0), func(o *Options) { o.ShutdownTimeout = time.Hour })
+		silent, err := net.Dial("tcp", s.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer silent.Close()
+		start := time.Now()
+		if err := s.stop(); err != nil {
+			t.Errorf("Run = %v, want nil", err)
+		}
+		if time.Since(start) < 4*time.Second {
+			return
+		}
 	}
-	defer silent.Close()
-	start := time.Now()
-	if err := s.stop(); err != nil {
-		t.Errorf("Run = %v, want nil", err)
-	}
-	if took := time.Since(start); took > 4*time.Second {
-		t.Errorf("Run took %s to stop for a connection without a request", took)
-	}
+	t.Error("Run waits for a connection without a request")
 }

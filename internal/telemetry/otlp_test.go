@@ -6,7 +6,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,12 +21,32 @@ import (
 // sink is an OTLP receiver of metrics, over both protocols.
 type sink struct {
 	collector.UnimplementedMetricsServiceServer
-	got chan *collector.ExportMetricsServiceRequest
+	any chan struct{} // capacity 1: something came
+
+	mu  sync.Mutex
+	got []*collector.ExportMetricsServiceRequest
+}
+
+func (s *sink) take(r *collector.ExportMetricsServiceRequest) {
+	s.mu.Lock()
+	s.got = append(s.got, r)
+	s.mu.Unlock()
+	select {
+	case s.any <- struct{}{}:
+	default:
+	}
+}
+
+// taken is what came so far.
+func (s *sink) taken() []*collector.ExportMetricsServiceRequest {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.got)
 }
 
 // Export implements the service over gRPC.
 func (s *sink) Export(_ context.Context, r *collector.ExportMetricsServiceRequest) (*collector.ExportMetricsServiceResponse, error) {
-	s.got <- r
+	s.take(r)
 	return &collector.ExportMetricsServiceResponse{}, nil
 }
 
@@ -36,7 +58,7 @@ func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
-	s.got <- &req
+	s.take(&req)
 	w.Header().Set("Content-Type", "application/x-protobuf")
 }
 
@@ -76,7 +98,7 @@ func TestPush(t *testing.T) {
 		"over HTTP": {"", (*sink).overHTTP}, // the default of the standard
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &sink{got: make(chan *collector.ExportMetricsServiceRequest, 100)}
+			s := &sink{any: make(chan struct{}, 1)}
 			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", tt.serve(s, t))
 			t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", tt.protocol)
 			t.Setenv("OTEL_METRIC_EXPORT_INTERVAL", "10")
@@ -86,18 +108,15 @@ func TestPush(t *testing.T) {
 			ctx, stop := context.WithCancel(t.Context())
 			ended := make(chan error, 1)
 			go func() { ended <- tel.Run(ctx) }()
-			checkPushed(t, <-s.got)
+			<-s.any
+			checkPushed(t, s.taken()[0])
 			tel.Request("late", "accepted", time.Millisecond, 1)
 			stop()
 			if err := <-ended; err != nil {
 				t.Errorf("Run: %v", err)
 			}
-			close(s.got)
-			var last *collector.ExportMetricsServiceRequest
-			for r := range s.got {
-				last = r
-			}
-			if last == nil || !strings.Contains(last.String(), "late") {
+			late := func(r *collector.ExportMetricsServiceRequest) bool { return strings.Contains(r.String(), "late") }
+			if !slices.ContainsFunc(s.taken(), late) {
 				t.Error("what was counted just before the end was not pushed")
 			}
 		})

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
@@ -107,7 +106,7 @@ func sendAndSee(h *host, name string) error {
 }
 
 func get(url string) (string, error) {
-	client := &http.Client{Timeout: 5 * time.Second}
+	client := &http.Client{Timeout: patience / 4}
 	resp, err := client.Get(url)
 	if err != nil {
 		return "", err

@@ -51,7 +51,7 @@ var penstock = sync.OnceValues(func() (string, error) {
 })
 
 // patience is how long until gives up.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // until waits for a condition, whose text it returns as what has been missing.
 func until(what string, met func() error) error {
