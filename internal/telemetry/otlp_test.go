@@ -136,7 +136,7 @@ func TestPushAsAsked(t *testing.T) {
 		"exponential": {map[string]string{"OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": "base2_exponential_bucket_histogram"}, true, metrics.AggregationTemporality_AGGREGATION_TEMPORALITY_CUMULATIVE, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &sink{got: make(chan *collector.ExportMetricsServiceRequest, 1)}
+			s := &sink{}
 			t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", s.overHTTP(t))
 			for k, v := range tt.env {
 				t.Setenv(k, v)
@@ -149,7 +149,7 @@ func TestPushAsAsked(t *testing.T) {
 			if err := tel.push.once(t.Context(), pushTimeout); err != nil {
 				t.Fatal(err)
 			}
-			for _, m := range (<-s.got).ResourceMetrics[0].ScopeMetrics[0].Metrics {
+			for _, m := range s.taken()[0].ResourceMetrics[0].ScopeMetrics[0].Metrics {
 				if m.Name == requestsTotal.Name && m.GetSum().GetAggregationTemporality() != tt.temporality {
 					t.Errorf("%s is %s, want %s", m.Name, m.GetSum().GetAggregationTemporality(), tt.temporality)
 				}
