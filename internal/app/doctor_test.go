@@ -149,12 +149,7 @@ func TestDoctorReachesSinks(t *testing.T) {
 	t.Cleanup(well.Close)
 	unknown := httptest.NewTLSServer(http.NotFoundHandler())
 	t.Cleanup(unknown.Close)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nobody := "http://" + l.Addr().String()
-	l.Close()
+	const nobody = "http://127.0.0.1:1"
 	for name, tt := range map[string]struct{ sink, status, want string }{
 		"one that is there":    {"{kind: http, url: " + well.URL + "/s3cr3t}", StatusOK, "was reached in"},
 		"one that is not":      {"{kind: http, url: " + nobody + "/s3cr3t}", StatusFail, "connection refused"},

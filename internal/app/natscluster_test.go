@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -167,14 +166,12 @@ func (c *natsCluster) leader() int {
 // stepDown makes another node lead.
 func (c *natsCluster) stepDown() {
 	c.t.Helper()
-	m, err := c.nc.Request("$JS.API.STREAM.LEADER.STEPDOWN."+broker.EventsStream, nil, 5*time.Second)
-	if err != nil {
-		c.t.Fatalf("step down: %v", err)
-	}
-	var answer struct{ Success bool }
-	if err := json.Unmarshal(m.Data, &answer); err != nil || !answer.Success {
-		c.t.Fatalf("step down: %s", m.Data)
-	}
+	// While the stream has no leader there is nobody to answer.
+	eventually(c.t, "the leader steps down", func() bool {
+		m, err := c.nc.Request("$JS.API.STREAM.LEADER.STEPDOWN."+broker.EventsStream, nil, 5*time.Second)
+		var answer struct{ Success bool }
+		return err == nil && json.Unmarshal(m.Data, &answer) == nil && answer.Success
+	})
 }
 
 // inSync waits until every replica of the stream of events is there again.
@@ -214,18 +211,4 @@ func (c *natsCluster) makeKey(role string) (public string) {
 		c.t.Fatal(err)
 	}
 	return public
-}
-
-func freePorts(t *testing.T, n int) []int {
-	t.Helper()
-	var out []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		out = append(out, l.Addr().(*net.TCPAddr).Port)
-	}
-	return out
 }
