@@ -15,8 +15,8 @@ import (
 //
 // which sets VARIABLE to an address of 127.0.0.1 that is free, and that nobody
 // else takes until the script ends, for a server that comes back to it. It lies
-// below the ports that the kernel gives to whoever asks for any, and the UDP
-// port of the same number, held until then, tells other tests that it is taken.
+// below the ports that the kernel gives to whoever asks for any, is even, and
+// the UDP port one above, held until then, tells other tests that it is taken.
 func reservePort(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: port VARIABLE")
@@ -30,11 +30,12 @@ func reservePort(ts *testscript.TestScript, neg bool, args []string) {
 		highest = 32_768
 	}
 	for range 10_000 {
-		address := fmt.Sprintf("127.0.0.1:%d", lowest+rand.IntN(highest-lowest))
-		mark, err := net.ListenPacket("udp", address)
+		port := lowest + 2*rand.IntN((highest-lowest)/2)
+		mark, err := net.ListenPacket("udp", fmt.Sprintf("127.0.0.1:%d", port+1))
 		if err != nil {
 			continue
 		}
+		address := fmt.Sprintf("127.0.0.1:%d", port)
 		l, err := net.Listen("tcp", address)
 		if err != nil {
 			mark.Close()

@@ -18,7 +18,7 @@ func freePort(t *testing.T) string {
 // freePorts returns ports of 127.0.0.1 that are free, and stay so until they
 // are listened on, for what takes an address and no listener, or comes back to
 // the address it had. They lie below those that the kernel gives to whoever
-// asks for any, and the UDP port of the same number, held until the test ends,
+// asks for any, are even, and the UDP port one above, held until the test ends,
 // tells all who use this function, in other processes too, that one is taken.
 func freePorts(t *testing.T, n int) []int {
 	t.Helper()
@@ -35,13 +35,12 @@ func freePorts(t *testing.T, n int) []int {
 		if len(out) == n {
 			return out
 		}
-		port := lowest + rand.IntN(highest-lowest)
-		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-		mark, err := net.ListenPacket("udp", address)
+		port := lowest + 2*rand.IntN((highest-lowest)/2)
+		mark, err := net.ListenPacket("udp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port+1)))
 		if err != nil {
 			continue
 		}
-		l, err := net.Listen("tcp", address)
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err != nil {
 			mark.Close()
 			continue
