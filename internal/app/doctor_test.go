@@ -260,6 +260,8 @@ func TestDoctorJudges(t *testing.T) {
 		"clocks that agree":        {judgeSkew("it", -time.Second), StatusOK, "agrees"},
 		"a clock ahead":            {judgeSkew("it", 5*time.Second), StatusWarn, "5s ahead of ours"},
 		"a clock far behind":       {judgeSkew("it", -time.Hour), StatusFail, "1h0m0s behind ours"},
+		"a slow answer":            {judgeSkew("it", certainly(5*time.Second, 4*time.Second)), StatusOK, "agrees"},
+		"a slow answer, far off":   {judgeSkew("it", certainly(-10*time.Minute, 4*time.Second)), StatusFail, "9m56s behind ours"},
 		"few ids":                  {judgeMemory(1000, "x", time.Hour, gib), StatusOK, "145000 bytes"},
 		"many ids":                 {judgeMemory(1e7, "x", time.Hour, gib), StatusWarn, "1.4 GiB of memory (x), of 1.0 GiB"},
 		"many ids, memory unknown": {judgeMemory(1e7, "x", time.Hour, 0), StatusOK, ""},
