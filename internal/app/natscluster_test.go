@@ -138,7 +138,7 @@ func (c *natsCluster) connect() {
 			c.t.Cleanup(c.nc.Close)
 			c.js, _ = jetstream.New(c.nc)
 		}
-		ctx, cancel := context.WithTimeout(c.t.Context(), time.Second)
+		ctx, cancel := context.WithTimeout(c.t.Context(), 10*time.Second)
 		defer cancel()
 		// A stream of three replicas can be made once all three are there.
 		_, err = c.js.CreateStream(ctx, jetstream.StreamConfig{Name: "READY", Subjects: []string{"ready"}, Replicas: 3})
@@ -151,7 +151,7 @@ func (c *natsCluster) leader() int {
 	c.t.Helper()
 	node := -1
 	eventually(c.t, "the stream of events has a leader", func() bool {
-		ctx, cancel := context.WithTimeout(c.t.Context(), time.Second)
+		ctx, cancel := context.WithTimeout(c.t.Context(), 10*time.Second)
 		defer cancel()
 		s, err := c.js.Stream(ctx, broker.EventsStream)
 		if err != nil || s.CachedInfo().Cluster == nil {
@@ -178,7 +178,7 @@ func (c *natsCluster) stepDown() {
 func (c *natsCluster) inSync() {
 	c.t.Helper()
 	eventually(c.t, "every replica is current", func() bool {
-		ctx, cancel := context.WithTimeout(c.t.Context(), time.Second)
+		ctx, cancel := context.WithTimeout(c.t.Context(), 10*time.Second)
 		defer cancel()
 		s, err := c.js.Stream(ctx, broker.EventsStream)
 		if err != nil || len(s.CachedInfo().Cluster.Replicas) != 2 {
