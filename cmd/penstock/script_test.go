@@ -24,12 +24,12 @@ func TestMain(m *testing.M) {
 //
 // which wait until FILE, written by a process in the background, or the output
 // of COMMAND matches. VARIABLE is set to the first group. nats starts a NATS
-// server; see natsServer.
+// server, see natsServer, and port keeps a port for one; see reservePort.
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir:  "testdata/script",
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"waitfor": waitFor, "waitrun": waitRun, "nats": natsServer},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"waitfor": waitFor, "waitrun": waitRun, "nats": natsServer, "port": reservePort},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("CLICKFUNNELS_WEBHOOK_SECRET", "")
 			e.Setenv("PENSTOCK_TOKEN", "")
@@ -40,7 +40,7 @@ func TestScripts(t *testing.T) {
 }
 
 // waitFor and waitRun give up after patience.
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 func waitFor(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 || len(args) > 3 {

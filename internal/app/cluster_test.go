@@ -347,8 +347,9 @@ func checkDead(t *testing.T, l *load, console *App) {
 	}
 	list := func() int {
 		letters, _, err := console.broker.DeadLetters(t.Context(), delivery.DeadFilter{Sink: "all", Limit: 10_000})
-		if err != nil {
-			t.Fatal(err)
+		if err != nil { // a stream whose leader was killed has none for a while
+			t.Logf("list dead letters: %v", err)
+			return 0
 		}
 		ids := map[string]bool{}
 		for _, d := range letters {

@@ -132,6 +132,7 @@ func startChild(t *testing.T, cmd *exec.Cmd) *victim {
 	}
 	v := &victim{cmd: cmd, url: "http://" + strings.TrimSpace(line) + "/webhooks/clickfunnels", dead: make(chan struct{})}
 	go func() { _, _ = io.Copy(io.Discard, out); _ = cmd.Wait(); close(v.dead) }()
+	t.Cleanup(func() { v.signal(syscall.SIGKILL) }) // if it runs still
 	return v
 }
 
@@ -244,7 +245,7 @@ func TestCrash(t *testing.T) {
 		}
 		select {
 		case <-v.dead:
-		case <-time.After(60 * time.Second):
+		case <-time.After(patience):
 			t.Fatalf("kill %d: the process never came to step %s", k, crash)
 		}
 	}

@@ -15,7 +15,7 @@ func TestDigestTellsOfABurstOnce(t *testing.T) {
 	r := newReceiver(t, ok)
 	p := run(t, t.TempDir(), fmt.Sprintf(`
 sinks:
-  chat: {kind: slack, webhook_url: %q, text: "{{ .Data.name }} came", digest: {max_events: 6, max_wait: 1m}}
+  chat: {kind: slack, webhook_url: %q, text: "{{ .Data.name }} came", digest: {max_events: 6, max_wait: 10m}}
 routes: [{match: [">"], to: [chat]}]
 `, r.URL+"/hook"))
 	for i := range 6 {

@@ -51,7 +51,7 @@ func TestDiskFull(t *testing.T) {
 	send := func(i int) int {
 		id := fmt.Sprint("full-", i)
 		b := fmt.Appendf(nil, `{"event_id":%q,"event_type":"order.created","data":%q}`, id, strings.Repeat("x", 50_000))
-		ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		got, err := tryPost(ctx, url, b)
 		if err != nil {
@@ -83,7 +83,7 @@ func TestDiskFull(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "event store") {
 			t.Errorf("Run on a full disk = %v, want an error about the event store", err)
 		}
-	case <-time.After(60 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the process goes on with a frozen store")
 	}
 	if err := os.Remove(junk); err != nil {

@@ -157,17 +157,6 @@ func (s *readmeShell) end() {
 	<-s.ended
 }
 
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
-}
-
 // here replaces the ports of the page.
 func (s *readmeShell) here(text string) string {
 	for page, port := range s.ports {

@@ -67,6 +67,15 @@ func judgeSkew(whose string, skew time.Duration) []Finding {
 	return good("the clock of %s agrees with ours", whose)
 }
 
+// certainly is how much of a difference is left whatever the doubt about it: an
+// answer that took long says little of when it was given.
+func certainly(skew, doubt time.Duration) time.Duration {
+	if skew < 0 {
+		return min(0, skew+doubt)
+	}
+	return max(0, skew-doubt)
+}
+
 func checkClock(ctx context.Context, p *patient) []Finding {
 	var out []Finding
 	switch kept, known := broker.ClockKept(); {
@@ -78,7 +87,7 @@ func checkClock(ctx context.Context, p *patient) []Finding {
 	if p.status != nil {
 		// Its uptime is in whole seconds, so half a second is no news.
 		theirs := p.status.Started.Add(time.Duration(p.status.UptimeSeconds) * time.Second)
-		out = append(out, judgeSkew("the running process", theirs.Sub(p.asked.Add(p.took/2)).Truncate(time.Second))...)
+		out = append(out, judgeSkew("the running process", certainly(theirs.Sub(p.asked.Add(p.took/2)), p.took/2).Truncate(time.Second))...)
 		out = append(out, p.checkSenders(ctx)...)
 	}
 	if len(out) == 0 {

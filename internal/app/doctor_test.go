@@ -149,12 +149,7 @@ func TestDoctorReachesSinks(t *testing.T) {
 	t.Cleanup(well.Close)
 	unknown := httptest.NewTLSServer(http.NotFoundHandler())
 	t.Cleanup(unknown.Close)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nobody := "http://" + l.Addr().String()
-	l.Close()
+	const nobody = "http://127.0.0.1:1"
 	for name, tt := range map[string]struct{ sink, status, want string }{
 		"one that is there":    {"{kind: http, url: " + well.URL + "/s3cr3t}", StatusOK, "was reached in"},
 		"one that is not":      {"{kind: http, url: " + nobody + "/s3cr3t}", StatusFail, "connection refused"},
@@ -265,6 +260,8 @@ func TestDoctorJudges(t *testing.T) {
 		"clocks that agree":        {judgeSkew("it", -time.Second), StatusOK, "agrees"},
 		"a clock ahead":            {judgeSkew("it", 5*time.Second), StatusWarn, "5s ahead of ours"},
 		"a clock far behind":       {judgeSkew("it", -time.Hour), StatusFail, "1h0m0s behind ours"},
+		"a slow answer":            {judgeSkew("it", certainly(5*time.Second, 4*time.Second)), StatusOK, "agrees"},
+		"a slow answer, far off":   {judgeSkew("it", certainly(-10*time.Minute, 4*time.Second)), StatusFail, "9m56s behind ours"},
 		"few ids":                  {judgeMemory(1000, "x", time.Hour, gib), StatusOK, "145000 bytes"},
 		"many ids":                 {judgeMemory(1e7, "x", time.Hour, gib), StatusWarn, "1.4 GiB of memory (x), of 1.0 GiB"},
 		"many ids, memory unknown": {judgeMemory(1e7, "x", time.Hour, 0), StatusOK, ""},

@@ -54,8 +54,8 @@ func natsPlace(t *testing.T) (map[string]string, func() []string) {
 	}
 	srv.Start()
 	t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
-	if !srv.ReadyForConnections(20 * time.Second) {
-		t.Fatal("the team's NATS server is not ready")
+	if !srv.ReadyForConnections(time.Minute) {
+		t.Fatal("the team's NATS server is not ready within a minute")
 	}
 	nc, err := nats.Connect(srv.ClientURL(), nats.UserInfo("penstock", testSecret))
 	if err != nil {

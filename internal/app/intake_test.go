@@ -34,12 +34,12 @@ func TestIntakeIsHeld(t *testing.T) {
 			return st.State == console.IntakeHeld
 		})
 	}
-	held(c, time.Minute)
+	held(c, time.Hour)
 	refused(t, p.url())
 	if _, err := c.SinkPause(t.Context(), "out", 0); err == nil || !strings.Contains(err.Error(), "being moved to another store") {
 		t.Errorf("pausing a sink while the events are moved = %v", err)
 	}
-	if _, err := c.IntakeHold(t.Context(), "other", time.Minute); err == nil || !strings.Contains(err.Error(), "another move is under way") {
+	if _, err := c.IntakeHold(t.Context(), "other", time.Hour); err == nil || !strings.Contains(err.Error(), "another move is under way") {
 		t.Errorf("a second move = %v", err)
 	}
 	if _, err := c.IntakePromoted(t.Context(), "other", time.Now(), "nats://x"); err == nil || !strings.Contains(err.Error(), "the hold of this move is over") {

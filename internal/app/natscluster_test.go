@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -139,7 +138,7 @@ func (c *natsCluster) connect() {
 			c.t.Cleanup(c.nc.Close)
 			c.js, _ = jetstream.New(c.nc)
 		}
-		ctx, cancel := context.WithTimeout(c.t.Context(), time.Second)
+		ctx, cancel := context.WithTimeout(c.t.Context(), 10*time.Second)
 		defer cancel()
 		// A stream of three replicas can be made once all three are there.
 		_, err = c.js.CreateStream(ctx, jetstream.StreamConfig{Name: "READY", Subjects: []string{"ready"}, Replicas: 3})
@@ -152,7 +151,7 @@ func (c *natsCluster) leader() int {
 	c.t.Helper()
 	node := -1
 	eventually(c.t, "the stream of events has a leader", func() bool {
-		ctx, cancel := context.WithTimeout(c.t.Context(), time.Second)
+		ctx, cancel := context.WithTimeout(c.t.Context(), 10*time.Second)
 		defer cancel()
 		s, err := c.js.Stream(ctx, broker.EventsStream)
 		if err != nil || s.CachedInfo().Cluster == nil {
@@ -167,21 +166,19 @@ func (c *natsCluster) leader() int {
 // stepDown makes another node lead.
 func (c *natsCluster) stepDown() {
 	c.t.Helper()
-	m, err := c.nc.Request("$JS.API.STREAM.LEADER.STEPDOWN."+broker.EventsStream, nil, 5*time.Second)
-	if err != nil {
-		c.t.Fatalf("step down: %v", err)
-	}
-	var answer struct{ Success bool }
-	if err := json.Unmarshal(m.Data, &answer); err != nil || !answer.Success {
-		c.t.Fatalf("step down: %s", m.Data)
-	}
+	// While the stream has no leader there is nobody to answer.
+	eventually(c.t, "the leader steps down", func() bool {
+		m, err := c.nc.Request("$JS.API.STREAM.LEADER.STEPDOWN."+broker.EventsStream, nil, 5*time.Second)
+		var answer struct{ Success bool }
+		return err == nil && json.Unmarshal(m.Data, &answer) == nil && answer.Success
+	})
 }
 
 // inSync waits until every replica of the stream of events is there again.
 func (c *natsCluster) inSync() {
 	c.t.Helper()
 	eventually(c.t, "every replica is current", func() bool {
-		ctx, cancel := context.WithTimeout(c.t.Context(), time.Second)
+		ctx, cancel := context.WithTimeout(c.t.Context(), 10*time.Second)
 		defer cancel()
 		s, err := c.js.Stream(ctx, broker.EventsStream)
 		if err != nil || len(s.CachedInfo().Cluster.Replicas) != 2 {
@@ -214,18 +211,4 @@ func (c *natsCluster) makeKey(role string) (public string) {
 		c.t.Fatal(err)
 	}
 	return public
-}
-
-func freePorts(t *testing.T, n int) []int {
-	t.Helper()
-	var out []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		out = append(out, l.Addr().(*net.TCPAddr).Port)
-	}
-	return out
 }

@@ -50,7 +50,7 @@ func runPromote(text string) error {
 	}
 	o := PromoteOptions{
 		From: client, To: to, Dir: p.Dir, Version: "test", Store: StoreOptions{NKeyFile: p.NKey, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))},
-		Lease: time.Minute,
+		Lease: time.Hour, // for as long as the next process takes to come
 		Done: func(s PromoteStep) {
 			if s == p.Crash {
 				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
@@ -229,22 +229,15 @@ func checkPromoted(t *testing.T, l *ledger, rec *receiver, cluster *natsCluster)
 // oneNATS starts a single server that everybody may use.
 func oneNATS(t *testing.T) (url string, js jetstream.JetStream) {
 	t.Helper()
-	c := &natsCluster{t: t, dir: t.TempDir(), ports: freePorts(t, 1)}
-	conf := fmt.Sprintf("listen: \"127.0.0.1:%d\"\nmax_payload: 2MB\njetstream { store_dir: %q, max_file_store: 8GB }\n", c.ports[0], c.path("data"))
-	if err := os.WriteFile(c.conf(0), []byte(conf), 0o600); err != nil {
+	url = externalNATS(t)
+	nc, err := nats.Connect(url)
+	if err != nil {
 		t.Fatal(err)
 	}
-	c.start(0)
-	t.Cleanup(func() { c.kill(0) })
-	url = fmt.Sprintf("nats://127.0.0.1:%d", c.ports[0])
-	eventually(t, "the server is up", func() bool {
-		nc, err := nats.Connect(url)
-		if err == nil {
-			t.Cleanup(nc.Close)
-			js, err = jetstream.New(nc)
-		}
-		return err == nil
-	})
+	t.Cleanup(nc.Close)
+	if js, err = jetstream.New(nc); err != nil {
+		t.Fatal(err)
+	}
 	return url, js
 }
 

@@ -105,7 +105,7 @@ func (at *proxyPlaces) client(t *testing.T) *http.Client {
 		return new(net.Dialer).DialContext(ctx, network, net.JoinHostPort("127.0.0.1", at.port))
 	}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, Timeout: 20 * time.Second}
+	return &http.Client{Transport: transport, Timeout: patience}
 }
 
 // on puts the test's places into a text of the page; what it replaces has to be

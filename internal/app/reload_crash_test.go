@@ -66,16 +66,19 @@ func TestKillsAroundReloads(t *testing.T) {
 	cancel()
 	senders.Wait()
 	admin := strings.Split(server, "\"")[3]
+	eventually(t, "everything has reached what one version of the rules says", func() bool {
+		reached := reachedPaths(r)
+		for id := range l.accepted {
+			paths := slices.Sorted(maps.Keys(reached[id]))
+			if !slices.Equal(paths, versions[0].reaches("")) && !slices.Equal(paths, versions[1].reaches("")) {
+				return false
+			}
+		}
+		return true
+	})
 	eventually(t, "everything is settled", func() bool { n, retries := underWay(admin); return n == 0 && retries == 0 })
 	v.signal(syscall.SIGTERM)
-	reached := map[string]map[string]bool{}
-	for _, g := range r.got() {
-		id := g.header.Get("Webhook-Id")
-		if reached[id] == nil {
-			reached[id] = map[string]bool{}
-		}
-		reached[id][g.path] = true
-	}
+	reached := reachedPaths(r)
 	wrong, by := 0, [2]int{}
 	for id := range l.accepted {
 		paths := slices.Sorted(maps.Keys(reached[id]))
@@ -94,4 +97,17 @@ func TestKillsAroundReloads(t *testing.T) {
 		t.Errorf("%d events by the one version and %d by the other, want some of each", by[0], by[1])
 	}
 	t.Logf("%d kills, %d events, %v by version", kills, len(l.accepted), by)
+}
+
+// reachedPaths are the paths that each event was delivered to, by its id.
+func reachedPaths(r *receiver) map[string]map[string]bool {
+	reached := map[string]map[string]bool{}
+	for _, g := range r.got() {
+		id := g.header.Get("Webhook-Id")
+		if reached[id] == nil {
+			reached[id] = map[string]bool{}
+		}
+		reached[id][g.path] = true
+	}
+	return reached
 }

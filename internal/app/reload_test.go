@@ -201,7 +201,10 @@ func TestReloadsWhileEventsFlow(t *testing.T) {
 	for _, paths := range want {
 		total += len(paths)
 	}
-	eventually(t, "nothing is under way", func() bool { n, _ := underWay(p.AdminAddr().String()); return n == 0 })
+	eventually(t, "all is delivered and nothing is under way", func() bool {
+		n, _ := underWay(p.AdminAddr().String())
+		return n == 0 && len(r.got()) >= total
+	})
 	got := map[string][]string{}
 	for _, g := range r.got() {
 		id := g.header.Get("Webhook-Id")

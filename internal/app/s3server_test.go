@@ -4,13 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -67,12 +65,7 @@ func startStore(t *testing.T) *objectStore {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	l.Close() // the server takes an address, not a listener
+	address := "127.0.0.1:" + freePort(t)
 	root, sidecar := t.TempDir(), t.TempDir()
 	cmd := exec.Command(binary, "--access", storeKey, "--secret", storeSecret, "--port", address, "--quiet", "posix", "--sidecar", sidecar, root)
 	cmd.Stderr = t.Output()
@@ -269,11 +262,9 @@ func TestEveryEventReachesTheServer(t *testing.T) {
 			break // it was killed; the sender sends this one again
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
 	select {
 	case <-v.dead:
-	case <-ctx.Done():
+	case <-time.After(patience):
 		t.Fatal("the process was never killed")
 	}
 	v = startVictim(t, yaml, "")

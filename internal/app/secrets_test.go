@@ -235,6 +235,7 @@ func fullScenario(t *testing.T, text bool) {
 	}))
 	defer collector.Close()
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.URL)
+	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "50") // ms, else only the end sends them
 	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer "+scenarioSecrets["collector header"])
 	receiver := httptest.NewServer(&echo{seen: map[string]int{}})
 	defer receiver.Close()
@@ -315,6 +316,8 @@ func (s *scenario) act(t *testing.T) map[string]string {
 		}
 		return s.tried("bus") > 3
 	})
+	s.ring(1) // the one that is signed
+	eventually(t, "the log tells of the collector", func() bool { return strings.Contains(s.log.String(), "traces not sent") })
 	admin := scenarioSecrets["admin token"]
 	for _, path := range []string{"/metrics", "/api/v1/status", "/api/v1/sinks", "/api/v1/events", "/api/v1/events/1", "/api/v1/events/2",
 		"/api/v1/dead", "/api/v1/dead/1", "/api/v1/dead/2", "/api/v1/dead/6", "/api/v1/rejected", "/api/v1/rejected/1", "/api/v1/replays"} {

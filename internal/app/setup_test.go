@@ -232,7 +232,7 @@ func deniedBy(nc *nats.Conn, subject string) error {
 	if err := nc.PublishMsg(m); err != nil {
 		return err
 	}
-	if err := nc.FlushTimeout(10 * time.Second); err != nil {
+	if err := nc.FlushTimeout(patience); err != nil {
 		return err
 	}
 	if after := nc.LastError(); after != before && strings.Contains(after.Error(), `"`+subject+`"`) {

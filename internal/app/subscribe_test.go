@@ -160,7 +160,7 @@ func TestCoreSubscriberReadsAndCannotPublish(t *testing.T) {
 	}
 	sent := body("6A1C1D2E-0F7B-4E51-9D55-1B1A3F6F2C01", "orders/invoice.paid")
 	stored := accepted(t, p.url(), sent)
-	m, err := sub.NextMsg(10 * time.Second)
+	m, err := sub.NextMsg(patience)
 	if err != nil {
 		t.Fatalf("core subscription: %v", err)
 	}
@@ -172,7 +172,7 @@ func TestCoreSubscriberReadsAndCannotPublish(t *testing.T) {
 	if again := accepted(t, p.url(), sent); !again.Duplicate {
 		t.Errorf("the same body again: %+v, want a duplicate", again)
 	}
-	if _, err := sub.NextMsg(10 * time.Second); err != nil {
+	if _, err := sub.NextMsg(patience); err != nil {
 		t.Errorf("core subscription, of the duplicate: %v", err)
 	}
 
@@ -187,7 +187,7 @@ func TestCoreSubscriberReadsAndCannotPublish(t *testing.T) {
 		if !errors.Is(err, nats.ErrPermissionViolation) {
 			t.Errorf("publishing as a reader: %v, want a permissions violation", err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Error("a reader may publish")
 	}
 	if next := accepted(t, p.url(), body("next", "orders/invoice.paid")); next.Seq != stored.Seq+1 {

@@ -45,11 +45,13 @@ func TestTailGoesOnAfterEveryLine(t *testing.T) {
 	t.Parallel()
 	p := run(t, t.TempDir(), "sinks: {log: {kind: log}}\nroutes: [{match: [\">\"], to: [log]}]\n")
 	const n = 6
-	var last receipt
+	var sent []receipt
 	for i := range n {
-		last = accepted(t, p.url(), body(fmt.Sprint("e", i), "order.created"))
+		sent = append(sent, accepted(t, p.url(), body(fmt.Sprint("e", i), "order.created")))
 	}
-	p.story("the last is delivered", last.Seq, func(s console.EventStory) bool { return s.Outcome == console.OutcomeDelivered })
+	for _, one := range sent { // they are delivered beside each other
+		p.story("each is delivered", one.Seq, func(s console.EventStory) bool { return s.Outcome == console.OutcomeDelivered })
+	}
 	seen := map[string]int{}
 	q := console.TailQuery{Since: "1h"}
 	for range 2 * n {

@@ -39,6 +39,10 @@ func postTraced(t *testing.T, url string, body []byte) {
 	}
 }
 
+// unhurried is a server that takes its time to send the last spans: a twentieth
+// of this, which is a second by default.
+const unhurried = "server: {listen: \"127.0.0.1:0\", admin: \"127.0.0.1:0\", shutdown_timeout: 10m}\n"
+
 // failingOnce fails the first request.
 func failingOnce(n int, _ got) int {
 	if n == 1 {
@@ -57,7 +61,7 @@ func TestOneTraceFromTheRequestToEachAttempt(t *testing.T) {
 			t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
 			t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
 			r := newReceiver(t, failingOnce)
-			p := runWith(t, t.TempDir(), "sinks: {crm: {kind: http, url: "+r.URL+", retry: {initial: 20ms}}}\nroutes: [{name: everything, match: [\">\"], to: [crm]}]\n", Options{Traces: true})
+			p := runWith(t, t.TempDir(), unhurried+"sinks: {crm: {kind: http, url: "+r.URL+", retry: {initial: 20ms}}}\nroutes: [{name: everything, match: [\">\"], to: [crm]}]\n", Options{Traces: true})
 			postTraced(t, p.url(), body("one", "order.created"))
 			eventually(t, "the second attempt", func() bool { return len(r.got()) == 2 })
 			p.stop()
@@ -146,13 +150,13 @@ func TestATraceOutlivesTheProcess(t *testing.T) {
 	r := newReceiver(t, failingOnce)
 	dir := t.TempDir()
 	crm := "crm: {kind: http, url: " + r.URL + "/crm, retry: {initial: 1s, jitter: 0}}"
-	p := runWith(t, dir, "sinks: {"+crm+"}\nroutes: [{match: [\">\"], to: [crm]}]\n", Options{Traces: true})
+	p := runWith(t, dir, unhurried+"sinks: {"+crm+"}\nroutes: [{match: [\">\"], to: [crm]}]\n", Options{Traces: true})
 	accepted(t, p.url(), body("one", "order.created"))
 	eventually(t, "the retry", func() bool { return p.broker.Outstanding("crm") == 1 })
 	p.stop()
 
 	late := "late: {kind: http, url: " + r.URL + "/late, start: beginning}"
-	p = runWith(t, dir, "sinks: {"+crm+", "+late+"}\nroutes: [{match: [\">\"], to: [crm, late]}]\n", Options{Traces: true})
+	p = runWith(t, dir, unhurried+"sinks: {"+crm+", "+late+"}\nroutes: [{match: [\">\"], to: [crm, late]}]\n", Options{Traces: true})
 	eventually(t, "both deliveries", func() bool { return len(r.got()) == 3 })
 	story := showEvent(t, p)
 	p.stop()
@@ -189,7 +193,7 @@ func TestWhatIsNotSampledSendsNothing(t *testing.T) {
 	t.Setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
 	t.Setenv("OTEL_TRACES_SAMPLER_ARG", "0")
 	r := newReceiver(t, failingOnce)
-	p := runWith(t, t.TempDir(), "sinks: {crm: {kind: http, url: "+r.URL+", retry: {initial: 20ms}}}\nroutes: [{match: [\">\"], to: [crm]}]\n", Options{Traces: true})
+	p := runWith(t, t.TempDir(), unhurried+"sinks: {crm: {kind: http, url: "+r.URL+", retry: {initial: 20ms}}}\nroutes: [{match: [\">\"], to: [crm]}]\n", Options{Traces: true})
 	postTraced(t, p.url(), body("one", "order.created"))
 	eventually(t, "the second attempt", func() bool { return len(r.got()) == 2 })
 	p.stop()
@@ -207,7 +211,7 @@ func TestABatchIsLinkedToItsEvents(t *testing.T) {
 	c := newSpanCollector(t)
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", c.http)
 	r := newReceiver(t, ok)
-	p := runWith(t, t.TempDir(), batchYAML(t.TempDir(), r, "{max_events: 3, max_wait: 1m}", ""), Options{Traces: true})
+	p := runWith(t, t.TempDir(), strings.Replace(batchYAML(t.TempDir(), r, "{max_events: 3, max_wait: 10m}", ""), `admin: ""}`, `admin: "", shutdown_timeout: 10m}`, 1), Options{Traces: true})
 	for _, id := range []string{"a", "b", "c"} {
 		accepted(t, p.url(), body(id, "order.created"))
 	}
@@ -240,6 +244,7 @@ func storedAs(all []*trace.Span, s *trace.Span) *trace.Span {
 // A collector that is down costs its spans and nothing else.
 func TestACollectorThatIsDownHurtsNoDelivery(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "50") // ms, else only the end sends them
 	r := newReceiver(t, ok)
 	log := &logBuffer{}
 	p := runWith(t, t.TempDir(), "server: {listen: \"127.0.0.1:0\", shutdown_timeout: 5s}\nsinks: {crm: {kind: http, url: "+r.URL+"}}\nroutes: [{match: [\">\"], to: [crm]}]\n",
@@ -249,6 +254,7 @@ func TestACollectorThatIsDownHurtsNoDelivery(t *testing.T) {
 	if text := metrics(t, p); !strings.Contains(text, "\npenstock_spans_lost_total ") {
 		t.Errorf("the metrics do not tell of spans:\n%s", text)
 	}
+	eventually(t, "the log tells of it", func() bool { return strings.Contains(log.String(), "traces not sent") })
 	p.stop()
 	if text := log.String(); strings.Count(text, "traces not sent") != 1 {
 		t.Errorf("the log tells %d times that traces were not sent, want once:\n%s", strings.Count(text, "traces not sent"), text)
