@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -132,8 +133,12 @@ func TestReadmeSubscriber(t *testing.T) {
 	if got := fmt.Sprint(one.has(1)); got != "[e4]" {
 		t.Errorf("orders.invoice.paid: after a restart read %s, want [e4]", got)
 	}
-	if got := fmt.Sprint(all.has(2)); got != "[e4 e5]" {
-		t.Errorf("*.invoice.paid: after a restart read %s, want [e4 e5]", got)
+	// The server may have handed e4 to the reader that was just gone: then it
+	// comes again, after e5.
+	got := all.has(2)
+	slices.Sort(got)
+	if fmt.Sprint(got) != "[e4 e5]" {
+		t.Errorf("*.invoice.paid: after a restart read %s, want e4 and e5", got)
 	}
 	one.stop()
 	all.stop()
