@@ -32,10 +32,9 @@ verify: ## the long form of test: nothing is left out
 	$(MAKE) --no-print-directory others
 	$(MAKE) --no-print-directory test
 
-others: ## other systems, the licences of what is built in, the tools that are slow to build
+others: ## other systems, the tools that are slow to build
 	GOOS=darwin GOARCH=arm64 go vet ./...
 	GOOS=windows GOARCH=amd64 go build ./cmd/... ./examples/...
-	go -C tools run ./licenses -dir .. -check
 	go -C tools vet ./...
 	go -C tools test -count=1 ./...
 
@@ -92,6 +91,7 @@ lint: tools ## what is wrong without running anything
 	go -C tools vet $(TOOLTESTS)
 	GOOS=darwin GOARCH=arm64 go vet ./internal/broker # where power is synced otherwise
 	$(TOOLS)/staticcheck ./...
+	go -C tools run ./licenses -dir .. -check
 
 tools: # what test and lint run
 	@mkdir -p $(TOOLS)
@@ -105,7 +105,7 @@ image: ## the container image penstock:<version>, by Docker
 
 RELEASE_TARGETS ?= linux/amd64,linux/arm64,darwin/amd64,darwin/arm64,windows/amd64
 
-release: ## archives, manual, completions, SBOMs and checksums in dist/release
+release: ## archives, manual, completions, SBOMs, the chart and checksums in dist/release
 	@mkdir -p $(TOOLS)
 	go -C tools build -o $(TOOLS)/ github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
 	go -C tools run ./release -dir .. -out ../dist/release -sbom $(TOOLS)/cyclonedx-gomod -targets $(RELEASE_TARGETS)
@@ -118,5 +118,5 @@ release-check: ## the commit, built twice in two folders, gives the same bytes
 licenses: ## THIRD_PARTY_LICENSES.md anew, after a change of the requirements
 	go -C tools run ./licenses -dir ..
 
-vuln: ## known vulnerabilities in what we call; needs vuln.go.dev
+vuln: ## known vulnerabilities in what we call; needs vuln.go.dev, and PENSTOCK_REQUIRE_VULNDB=1 fails without it
 	go -C tools test -json -count=1 ./vulncheck | go -C tools run ./testsum

@@ -22,6 +22,7 @@ type sample struct {
 	rss      int64
 	allocs   float64         // per event; sinks only
 	delays   []time.Duration // from acceptance to arrival, sorted; isolation only
+	size                     // of the arms about size only
 }
 
 // arm is one thing that is measured.
@@ -40,7 +41,7 @@ func arms() []arm {
 		{"deliver 1 sink, no records", deliver(1, embedded("power", noRecordsVariable+"=1"))},
 		{"deliver 8 sinks", deliver(8, embedded("power"))},
 		{"accept process, 500/s", paced},
-	}, clusterArms(), isolationArms(), sinkArms())
+	}, clusterArms(), isolationArms(), sinkArms(), sizeArms())
 }
 
 func runCeiling(ctx context.Context, o options, round int) (sample, error) {
@@ -87,11 +88,7 @@ func deliver(sinks int, begin starter) func(context.Context, options, int) (samp
 			return sample{}, err
 		}
 		defer r.stop()
-		urls := make([]string, sinks)
-		for i := range urls {
-			urls[i] = fmt.Sprintf("http://%s/sink%d", r.addr, i)
-		}
-		c, cleanup, err := begin(urls)
+		c, cleanup, err := begin(sinkURLs(r, sinks))
 		if err != nil {
 			return sample{}, err
 		}
@@ -110,6 +107,15 @@ func deliver(sinks int, begin starter) func(context.Context, options, int) (samp
 			return res, nil
 		})
 	}
+}
+
+// sinkURLs are n places at a receiver.
+func sinkURLs(receiver *child, n int) []string {
+	urls := make([]string, n)
+	for i := range urls {
+		urls[i] = fmt.Sprintf("http://%s/sink%d", receiver.addr, i)
+	}
+	return urls
 }
 
 // delivered waits until the receiver has had n requests.

@@ -2,9 +2,11 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -46,23 +48,31 @@ func (c *child) stop() {
 	_ = c.cmd.Wait()
 }
 
-// cpu is the time the server's threads have run so far.
+// cpu is the time the server's threads have run so far. It is exact to some
+// milliseconds, where /proc/PID/stat counts in hundredths of a second; threads of
+// a Go program do not end.
 func (c *child) cpu() (time.Duration, error) {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.cmd.Process.Pid))
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", c.cmd.Process.Pid))
 	if err != nil {
 		return 0, err
 	}
-	// The second field, the name, may hold blanks; it ends with the last ")".
-	f := strings.Fields(string(raw[strings.LastIndexByte(string(raw), ')')+2:]))
-	user, err := strconv.ParseInt(f[11], 10, 64)
-	if err != nil {
-		return 0, err
+	if len(threads) == 0 {
+		return 0, errors.New("the kernel does not account the time of threads")
 	}
-	sys, err := strconv.ParseInt(f[12], 10, 64)
-	if err != nil {
-		return 0, err
+	var sum time.Duration
+	for _, thread := range threads {
+		raw, err := os.ReadFile(thread)
+		if err != nil {
+			return 0, err
+		}
+		first, _, _ := strings.Cut(string(raw), " ")
+		ran, err := strconv.ParseInt(first, 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		sum += time.Duration(ran)
 	}
-	return time.Duration(user+sys) * (time.Second / 100), nil // USER_HZ is 100
+	return sum, nil
 }
 
 // peakRSS is the most memory the server has had, in bytes.

@@ -14,7 +14,7 @@ import (
 	"github.com/penstock/penstock/internal/clickfunnels"
 )
 
-// bodySize is the size of every body, in bytes.
+// bodySize is the size of a body, in bytes, where nothing else is said.
 const bodySize = 1024
 
 // generator posts signed events, each with an id of its own.
@@ -22,6 +22,7 @@ type generator struct {
 	url    string
 	client *http.Client
 	prefix string
+	size   int // of a body, in bytes
 	next   atomic.Int64
 }
 
@@ -29,18 +30,19 @@ func newGenerator(addr, prefix string, conns int) *generator {
 	return &generator{
 		url:    "http://" + addr + webhookPath,
 		prefix: prefix,
+		size:   bodySize,
 		client: &http.Client{Transport: &http.Transport{
 			MaxIdleConnsPerHost: conns, MaxConnsPerHost: conns, DisableCompression: true,
 		}},
 	}
 }
 
-// body is an event of bodySize bytes.
+// body is an event of g.size bytes.
 func (g *generator) body(n int64) []byte {
-	b := make([]byte, 0, bodySize)
+	b := make([]byte, 0, g.size)
 	b = fmt.Appendf(b, `{"event_id":"%s-%012d","event_type":"orders/invoice.paid","subject_id":7,"api_version":2,"data":{"id":7,"total_amount":"49.00","currency":"USD","note":"`, g.prefix, n)
 	const end = `"}}`
-	b = append(b, bytes.Repeat([]byte("x"), bodySize-len(b)-len(end))...)
+	b = append(b, bytes.Repeat([]byte("x"), g.size-len(b)-len(end))...)
 	return append(b, end...)
 }
 

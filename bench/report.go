@@ -19,8 +19,8 @@ func run(ctx context.Context, o options) error {
 	for round := range o.rounds {
 		for i := range all {
 			a := all[(i+round)%len(all)] // who comes first changes: a machine slows down as it warms up
-			if !strings.Contains(a.name, o.only) && (a.name != "ceiling" || strings.HasPrefix(o.only, "sinks") || strings.HasPrefix(o.only, "traces")) {
-				continue // the ceiling is what all but the sinks and the traces are compared with
+			if !strings.Contains(a.name, o.only) && (a.name != "ceiling" || withoutCeiling(o.only)) {
+				continue
 			}
 			s, err := a.run(ctx, o, round)
 			if err != nil {
@@ -49,6 +49,12 @@ func run(ctx context.Context, o options) error {
 	return os.WriteFile(o.out, []byte(page.String()), 0o644)
 }
 
+// withoutCeiling reports whether the arms that only chooses are compared with
+// something else than the ceiling, or with nothing.
+func withoutCeiling(only string) bool {
+	return slices.ContainsFunc([]string{"sinks", "traces", "size"}, func(group string) bool { return strings.HasPrefix(only, group) })
+}
+
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
 func report(w io.Writer, o options, samples map[string][]sample) {
@@ -67,6 +73,7 @@ requests, answers 202 and does nothing else.
 	reportIsolation(w, samples)
 	reportSinks(w, samples)
 	reportTraces(w, samples)
+	reportSizes(w, samples)
 }
 
 // reportArms shows the arms that are compared with the ceiling.
@@ -76,7 +83,7 @@ func reportArms(w io.Writer, samples map[string][]sample) {
 	}
 	fmt.Fprintf(w, "| arm | events/s | of the ceiling | CPU µs an event | p50 | p99 | peak RSS |\n|---|---|---|---|---|---|---|\n")
 	for _, a := range arms() {
-		if s := samples[a.name]; len(s) > 0 && !strings.HasPrefix(a.name, isolationArm) && !strings.HasPrefix(a.name, sinkArm) {
+		if s := samples[a.name]; len(s) > 0 && !slices.ContainsFunc([]string{isolationArm, sinkArm, sizeArm}, func(group string) bool { return strings.HasPrefix(a.name, group) }) {
 			row(w, a.name, s, samples["ceiling"])
 		}
 	}

@@ -56,31 +56,51 @@ func fences(t *testing.T, page string) []fence {
 // typed before it, in which … stands for anything.
 func TestReadme(t *testing.T) {
 	t.Parallel()
-	s := newReadmeShell(t)
+	s := newPageShell(t, "README.md")
 	ran, shown := 0, 0
 	for _, b := range fences(t, "README.md") {
-		switch b.tag {
-		case "sh":
-			s.run(b)
+		if s.follow(b) {
 			ran++
-		case "text":
-			s.shows(b)
+		} else if b.tag == "text" {
 			shown++
 		}
 	}
 	if ran < 8 || shown < 6 {
 		t.Errorf("README.md has %d sh and %d text blocks, want 8 and 6 at least: the page or this test has lost some", ran, shown)
 	}
-	s.in.Close()
-	if <-s.ended; s.err != nil {
-		t.Errorf("the shell: %v\n%s", s.err, s.out.String())
-	}
+	s.close()
 }
 
-// readmeShell is a shell for the README, with free ports instead of those on
-// the page, and programs that were built before.
-type readmeShell struct {
+// TestGettingStarted does the same with the page about ClickFunnels, whose
+// webhooks begin to come before the secret is known here.
+func TestGettingStarted(t *testing.T) {
+	t.Parallel()
+	const page = "docs/clickfunnels.md"
+	s := newPageShell(t, page)
+	ran := 0
+	for _, b := range fences(t, page) {
+		if !s.follow(b) {
+			continue
+		}
+		if ran++; ran == 1 {
+			s.run(fence{tag: "sh", line: b.line, text: `printf %s what-clickfunnels-shows-for-the-endpoint >secret
+echo '{"id": 7}' >data.json
+penstock send orders/invoice.paid --secret-file secret 2>&1 | grep '401 Unauthorized'
+`})
+		}
+	}
+	if ran < 4 {
+		t.Errorf("%s has %d sh blocks, want 4 at least: the page or this test has lost some", page, ran)
+	}
+	fmt.Fprintln(s.in, "kill $(jobs -p); wait") // the page leaves it running
+	s.close()
+}
+
+// pageShell is a shell for what a page tells to type, with free ports instead of
+// those on the page, and programs that were built before.
+type pageShell struct {
 	t     *testing.T
+	page  string
 	cmd   *exec.Cmd
 	in    io.WriteCloser
 	out   output
@@ -98,7 +118,7 @@ case "$*" in
 "run ./cmd/penstock "*) shift 2; exec penstock "$@" ;;
 "build -o dist/ ./cmd/penstock ./examples/...") exit 0 ;;
 esac
-echo "the test of the README does not know: go $*" >&2
+echo "the test of the pages does not know: go $*" >&2
 exit 1
 `
 
@@ -108,14 +128,14 @@ command=$1; shift
 case $command in
 serve) set -- "$@" --listen 127.0.0.1:8080 --admin 127.0.0.1:8081 ;;
 send) set -- "$@" --url http://127.0.0.1:8080/webhooks/clickfunnels ;;
-dead|diff|events|reload|sinks) set -- "$@" --server http://127.0.0.1:8081 ;;
+dead|diff|events|rejected|reload|sinks) set -- "$@" --server http://127.0.0.1:8081 ;;
 esac
 exec PENSTOCK "$command" "$@"
 `
 
-func newReadmeShell(t *testing.T) *readmeShell {
+func newPageShell(t *testing.T, page string) *pageShell {
 	t.Helper()
-	s := &readmeShell{t: t, ports: map[string]string{}, ended: make(chan struct{})}
+	s := &pageShell{t: t, page: page, ports: map[string]string{}, ended: make(chan struct{})}
 	for _, port := range []string{"8080", "8081", "9000", "4222"} {
 		s.ports[port] = freePort(t)
 	}
@@ -151,42 +171,65 @@ func newReadmeShell(t *testing.T) *readmeShell {
 
 // end stops what the page left running: the shell kills its jobs, which have
 // process groups of their own.
-func (s *readmeShell) end() {
+func (s *pageShell) end() {
 	fmt.Fprintln(s.in, "kill $(jobs -p); exit") // an error when it has ended, which is as well
 	s.in.Close()
 	<-s.ended
 }
 
 // here replaces the ports of the page.
-func (s *readmeShell) here(text string) string {
+func (s *pageShell) here(text string) string {
 	for page, port := range s.ports {
 		text = strings.ReplaceAll(text, "127.0.0.1:"+page, "127.0.0.1:"+port)
 	}
 	return text
 }
 
+// follow types an sh block, which it reports, or looks for what a text block
+// shows.
+func (s *pageShell) follow(b fence) (typed bool) {
+	s.t.Helper()
+	switch b.tag {
+	case "sh":
+		s.run(b)
+		return true
+	case "text":
+		s.shows(b)
+	}
+	return false
+}
+
+// close ends the shell where the page ends.
+func (s *pageShell) close() {
+	s.t.Helper()
+	s.in.Close()
+	if <-s.ended; s.err != nil {
+		s.t.Errorf("%s: the shell: %v\n%s", s.page, s.err, s.out.String())
+	}
+}
+
 // run types a block and waits until it has ended and what it started is ready.
-func (s *readmeShell) run(b fence) {
+func (s *pageShell) run(b fence) {
 	s.t.Helper()
 	s.settled()
 	s.from = len(s.out.String())
 	s.n++
-	done := fmt.Sprintf("[block %d of the README has ended]", s.n)
+	done := fmt.Sprintf("[block %d of the page has ended]", s.n)
 	fmt.Fprintf(s.in, "%s\necho; echo '%s'\n", s.here(b.text), done)
-	eventually(s.t, fmt.Sprintf("README.md:%d ends: %q", b.line, b.text), func() bool {
+	eventually(s.t, fmt.Sprintf("%s:%d ends: %q", s.page, b.line, b.text), func() bool {
 		out := s.out.String()
 		if strings.Contains(out, done) {
 			return true
 		}
 		select {
 		case <-s.ended:
-			s.t.Fatalf("README.md:%d: the shell has given up: %v\n%s", b.line, s.err, out)
+			s.t.Fatalf("%s:%d: the shell has given up: %v\n%s", s.page, b.line, s.err, out)
 		default:
 		}
 		return false
 	})
 	if strings.Contains(b.text, "penstock serve") {
-		eventually(s.t, fmt.Sprintf("README.md:%d: penstock is ready", b.line), func() bool {
+		eventually(s.t, fmt.Sprintf("%s:%d: penstock is ready", s.page, b.line), func() bool {
 			resp, err := http.Get(s.here("http://127.0.0.1:8080/readyz"))
 			if err != nil {
 				return false
@@ -196,7 +239,7 @@ func (s *readmeShell) run(b fence) {
 		})
 	}
 	if strings.Contains(b.text, "receiver &") {
-		eventually(s.t, fmt.Sprintf("README.md:%d: the receiver listens", b.line), func() bool {
+		eventually(s.t, fmt.Sprintf("%s:%d: the receiver listens", s.page, b.line), func() bool {
 			c, err := net.Dial("tcp", s.here("127.0.0.1:9000"))
 			if err == nil {
 				c.Close()
@@ -207,7 +250,7 @@ func (s *readmeShell) run(b fence) {
 }
 
 // settled waits until a running penstock has nothing under way.
-func (s *readmeShell) settled() {
+func (s *pageShell) settled() {
 	s.t.Helper()
 	admin := s.ports["8081"]
 	eventually(s.t, "nothing is under way", func() bool {
@@ -239,12 +282,12 @@ func underWay(admin string) (deliveries, retries int64) {
 }
 
 // shows waits for every line of a text block in the output of the last block.
-func (s *readmeShell) shows(b fence) {
+func (s *pageShell) shows(b fence) {
 	s.t.Helper()
 	for line := range strings.Lines(b.text) {
 		quoted := regexp.QuoteMeta(strings.TrimSpace(line))
 		want := regexp.MustCompile(strings.ReplaceAll(quoted, "…", ".*"))
-		eventually(s.t, fmt.Sprintf("README.md:%d: the output has %q:\n%s", b.line, line, s.out.String()[s.from:]), func() bool {
+		eventually(s.t, fmt.Sprintf("%s:%d: the output has %q:\n%s", s.page, b.line, line, s.out.String()[s.from:]), func() bool {
 			return want.MatchString(s.out.String()[s.from:])
 		})
 	}

@@ -33,6 +33,9 @@ func release(ctx context.Context, o options) error {
 			return err
 		}
 	}
+	if _, err := chartVersion(o.dir, o.version); err != nil { // known before minutes of building
+		return err
+	}
 	if err := os.RemoveAll(o.out); err != nil {
 		return err
 	}
@@ -54,6 +57,9 @@ func release(ctx context.Context, o options) error {
 			return fmt.Errorf("%s: %w", t, err)
 		}
 		fmt.Printf("%-14s %s\n", t, time.Since(began).Round(time.Second))
+	}
+	if err := packChart(ctx, o, at); err != nil {
+		return fmt.Errorf("chart: %w", err)
 	}
 	return writeSums(o.out)
 }

@@ -1,7 +1,8 @@
 // Command release builds what is published for a version: for each platform an
 // archive with the program, its licences, its manual and the completions of
-// shells; beside it an SBOM in CycloneDX; and SHA256SUMS of it all. The same
-// commit gives the same bytes, in whatever folder and on whatever day.
+// shells; beside it an SBOM in CycloneDX; the chart, as helm push takes it; and
+// SHA256SUMS of it all. The same commit gives the same bytes, in whatever folder
+// and on whatever day. A version whose chart installs another one is refused.
 //
 //	go -C tools run ./release -dir .. -out ../dist/release
 //	go -C tools run ./release -dir .. -check     build it twice and compare
