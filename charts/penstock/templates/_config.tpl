@@ -76,6 +76,9 @@ replicas: 3
 {{- if regexMatch "://[^/@,:]*:[^$@/,][^@/,]*@" $n.url }}
 {{- fail "externalNats.url holds a password in clear, which would stand in a ConfigMap: write nats://${NAME}:${PASSWORD}@host, and put both into the Secret named by secrets.existingSecret" }}
 {{- end }}
+{{- if regexMatch "://[^/@,:$]+@" $n.url }}
+{{- fail "externalNats.url holds a token in clear, which would stand in a ConfigMap: write nats://${TOKEN}@host, and put TOKEN into the Secret named by secrets.existingSecret" }}
+{{- end }}
 {{- if and (ne $n.credentials.type "none") (not $n.credentials.existingSecret) }}
 {{- fail (printf "externalNats.credentials.existingSecret: name the Secret that holds the %s of each role, or set externalNats.credentials.type: none" $n.credentials.type) }}
 {{- end -}}
@@ -83,23 +86,6 @@ replicas: 3
 {{- fail "externalNats.tls.clientCertificate needs externalNats.tls.existingSecret with tls.crt and tls.key" }}
 {{- end -}}
 {{- $n.url -}}
-{{- end -}}
-
-{{/* A ConfigMap is no place for secrets: whoever reads the namespace reads it. */}}
-{{- define "penstock.refuseSecretsInClear" -}}
-{{- range $name, $source := (default dict .Values.config.sources) }}
-{{- range $key := list "secrets" "url_token" }}
-{{- range (kindIs "slice" (get $source $key) | ternary (get $source $key) (list (get $source $key))) }}
-{{- if and . (not (contains "${" (toString .))) }}
-{{- fail (printf "config.sources.%s.%s holds a secret in clear, which would stand in a ConfigMap: write ${NAME}, and put NAME into the Secret named by secrets.existingSecret" $name $key) }}
-{{- end }}
-{{- end }}
-{{- end }}
-{{- end }}
-{{- $secret := regexFind "xox[abeoprs]-[A-Za-z0-9-]{6,}|whsec_[A-Za-z0-9+/=]{8,}|(AKIA|ASIA)[A-Z0-9]{16}|hooks\\.slack\\.com/(services|workflows|triggers)/[A-Za-z0-9_/-]{8,}|[a-z]://[^/ :@]*:[^/ @$]+@|-----BEGIN [A-Z ]*PRIVATE KEY" (toYaml .Values.config) -}}
-{{- if $secret }}
-{{- fail (printf "config holds a secret in clear (it begins with %.6q), which would stand in a ConfigMap: write ${NAME}, and put NAME into the Secret named by secrets.existingSecret" $secret) }}
-{{- end }}
 {{- end -}}
 
 {{- define "penstock.refuseContradictions" -}}
