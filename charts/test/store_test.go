@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/yaml"
 )
 
 // TestUpgradeLeavesNoEventsBehind: an upgrade that would put the store elsewhere is
@@ -174,4 +175,59 @@ func (r *installed) shows(t *testing.T, id string, console *process) {
 	if out := n.run(t, container(t, r.m, "Pod", "demo-penstock-test", "delivered")); !strings.Contains(out, id) {
 		t.Errorf("events show %s printed\n%s", id, out)
 	}
+}
+
+// TestStoreTakesHalfOfTheVolume: also of a large one, of which the program by itself
+// would take 10 GiB.
+func TestStoreTakesHalfOfTheVolume(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct{ values, want string }{
+		"small":              {"{}", ""}, // half of what is free, by the program
+		"large":              {"standalone: {persistence: {size: 50Gi}}", "25600MiB"},
+		"named":              {"standalone: {persistence: {size: 50Gi}}\nconfig: {broker: {max_bytes: 30GiB}}", "30GiB"},
+		"claim of one's own": {"standalone: {persistence: {size: 50Gi, existingClaim: own-claim}}", ""},
+		"no volume":          {"standalone: {persistence: {size: 50Gi, enabled: false}}", ""},
+		"the example":        {"", "25600MiB"},
+		"bundled":            {"mode: distributed\nnats: {persistence: {size: 50Gi}}", "25600MiB"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v := valuesFile(t, "one-node.yaml")
+			if tt.values != "" {
+				v = vals(t, tt.values)
+			}
+			var c struct {
+				Broker struct {
+					MaxBytes string `json:"max_bytes"`
+				}
+			}
+			if err := yaml.Unmarshal([]byte(configOf(t, render(t, v))), &c); err != nil {
+				t.Fatal(err)
+			}
+			if c.Broker.MaxBytes != tt.want {
+				t.Errorf("broker.max_bytes is %q, want %q", c.Broker.MaxBytes, tt.want)
+			}
+		})
+	}
+}
+
+// TestRestoreOfStandalone saves a running pod through its admin API, and restores
+// into another volume as docs/backup.md says: from the ConfigMap alone, with no
+// secret in the environment.
+func TestRestoreOfStandalone(t *testing.T) {
+	t.Parallel()
+	m := render(t, vals(t, "{}"))
+	c := container(t, m, "StatefulSet", "demo-penstock", "penstock")
+	old := installed{node: node{m: m, files: map[string]string{"penstock.yaml": configOf(t, m)}}}
+	p := old.serve(t, c, "--data-dir="+t.TempDir())
+	old.testDelivery(t, p, p)
+	saved := filepath.Join(t.TempDir(), "monday.backup")
+	token := one[*corev1.Secret](t, m, "demo-penstock-quickstart").Data["admin-token"]
+	must(t, []string{"PENSTOCK_TOKEN=" + string(token)}, "backup", "--server", "http://"+p.admin, saved)
+
+	dir := t.TempDir()
+	config := file(t, "penstock.yaml", strings.ReplaceAll(configOf(t, m), "/var/lib/penstock", dir))
+	must(t, nil, "restore", "--config="+config, "--replace", saved)
+	fresh := installed{node: node{m: m, files: map[string]string{"penstock.yaml": configOf(t, m)}}}
+	fresh.shows(t, old.last, fresh.serve(t, c, "--data-dir="+dir))
 }

@@ -33,6 +33,13 @@
 {{- define "penstock.broker" -}}
 {{- if not (include "penstock.distributed" .) -}}
 data_dir: /var/lib/penstock
+{{- with .Values.standalone.persistence }}
+{{- $bytes := include "penstock.bytes" .size | int64 }}
+{{- /* Of a small volume Penstock takes half of what is free, which is safer, but never more than 10 GiB. */}}
+{{- if and .enabled (not .existingClaim) (gt $bytes 21474836480) (not (dig "broker" "max_bytes" "" $.Values.config)) }}
+max_bytes: {{ divf (float64 $bytes) 2097152 | floor | int64 }}MiB
+{{- end }}
+{{- end }}
 {{- if .Values.standalone.subscribers.enabled }}
 {{- if not (dig "broker" "users" (list) .Values.config) }}
 {{- fail "standalone.subscribers: without config.broker.users anybody who reaches the port could read every event; name them there, with password: ${NAME} or nkey: U..." }}
@@ -88,17 +95,22 @@ replicas: 3
 {{- $n.url -}}
 {{- end -}}
 
-{{- define "penstock.refuseContradictions" -}}
-{{- if and .Values.secrets.secretProviderClass .Values.secrets.asFiles -}}
-{{- fail "secrets.asFiles and secrets.secretProviderClass would both be mounted at secrets.mountPath; keep one" -}}
-{{- end -}}
-{{- end -}}
-
 {{- define "penstock.quickstartSecretName" -}}{{ include "penstock.fullname" . }}-quickstart{{- end -}}
 
 {{/* Whether the chart makes up the signing secret. */}}
 {{- define "penstock.makesSigningSecret" -}}
 {{- if not (or .Values.secrets.existingSecret .Values.secrets.secretProviderClass) }}true{{ end -}}
+{{- end -}}
+
+{{/* The first source whose requests are signed: whom one can send as. */}}
+{{- define "penstock.signedSource" -}}
+{{- $sources := default dict (include "penstock.userConfig" . | fromYaml).sources -}}
+{{- $signed := list -}}
+{{- range $name := keys $sources | sortAlpha -}}
+{{- $source := get $sources $name -}}
+{{- if and (eq $source.kind "clickfunnels") (or $source.secrets $source.secrets_file) }}{{ $signed = append $signed $name }}{{ end -}}
+{{- end -}}
+{{- with $signed }}{{ first . }}{{ end -}}
 {{- end -}}
 
 {{- define "penstock.adminTokenSecretName" -}}
