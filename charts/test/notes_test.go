@@ -19,8 +19,11 @@ func TestNotesTellWhatIsThere(t *testing.T) {
 		if advised := strings.Contains(m.notes, "helm test demo"); advised != tested {
 			t.Errorf("the notes advise helm test: %t, and there is one: %t\n%s", advised, tested, m.notes)
 		}
-		if of := secretFile.FindStringSubmatch(m.notes); of != nil && !strings.Contains(m.notes, "> "+of[1]+"\n") {
+		if of := secretFile.FindStringSubmatch(m.notes); of != nil && !strings.Contains(m.notes, "> "+of[1]) {
 			t.Errorf("the notes do not say how to get %s, the file of the secret\n%s", of[1], m.notes)
+		}
+		if wants := `.data.MAIN_SECRET}' | base64 -d > signing-secret`; strings.Contains(configOf(t, m), "${MAIN_SECRET}") && !strings.Contains(m.notes, wants) && strings.Contains(m.notes, "/webhooks/main") {
+			t.Errorf("the notes do not take the variable of the configuration from its Secret\n%s", m.notes)
 		}
 		if strings.Contains(m.notes, "get secret demo-penstock-quickstart -o jsonpath='{.data.CLICKFUNNELS_WEBHOOK_SECRET}'") {
 			if len(one[*corev1.Secret](t, m, "demo-penstock-quickstart").Data["CLICKFUNNELS_WEBHOOK_SECRET"]) == 0 {
