@@ -23,15 +23,29 @@ func TestStandaloneDelivers(t *testing.T) {
 	n := node{m: m, files: map[string]string{"penstock.yaml": configOf(t, m)}}
 	c := container(t, m, "StatefulSet", "demo-penstock", "penstock")
 	p := n.serve(t, c, "--data-dir="+t.TempDir())
-	for _, probe := range []*corev1.Probe{c.StartupProbe, c.LivenessProbe, c.ReadinessProbe} {
-		if status, body := get(t, "http://"+p.webhooks+probe.HTTPGet.Path); status != 200 {
-			t.Errorf("GET %s: %d %s, want 200", probe.HTTPGet.Path, status, body)
-		}
-	}
+	p.answersProbes(t, c)
 	if status, _ := get(t, "http://"+p.admin+"/api/v1/status"); status != 401 {
 		t.Errorf("the admin API answered %d without its token, want 401", status)
 	}
 	n.testDelivery(t, p, p)
+}
+
+// answersProbes asks what the kubelet would: whether the process works, which an
+// open port does not show, and at the end whether it has what it needs.
+func (p *process) answersProbes(t *testing.T, c corev1.Container) {
+	t.Helper()
+	for path, probes := range map[string][]*corev1.Probe{"/healthz": {c.StartupProbe, c.LivenessProbe}, "/readyz": {c.ReadinessProbe}} {
+		for _, probe := range probes {
+			if probe.HTTPGet == nil || probe.HTTPGet.Path != path {
+				t.Errorf("container %s %v has the probe %v, want GET %s", c.Name, c.Args, probe.ProbeHandler, path)
+				continue
+			}
+			address := map[string]string{"http": p.webhooks, "admin": p.admin}[probe.HTTPGet.Port.StrVal]
+			if status, body := get(t, "http://"+address+path); status != 200 {
+				t.Errorf("GET %s of %v: %d %s, want 200", path, c.Args, status, body)
+			}
+		}
+	}
 }
 
 // testDelivery runs the pod of helm test, twice, as people do.
@@ -76,13 +90,9 @@ func distributedDelivers(t *testing.T, m manifest) {
 	ingress := n.serve(t, container(t, m, "Deployment", "demo-penstock-ingress", "penstock"))
 	router := n.serve(t, container(t, m, "Deployment", "demo-penstock-router", "penstock"))
 	console := n.serve(t, container(t, m, "Deployment", "demo-penstock-console", "penstock"))
-	for _, p := range []*process{ingress, router, console} {
-		if p.admin != "" {
-			p.metrics(t)
-		}
-	}
-	if status, body := get(t, "http://"+ingress.webhooks+"/readyz"); status != 200 {
-		t.Errorf("GET /readyz: %d %s", status, body)
+	for role, p := range map[string]*process{"ingress": ingress, "router": router, "console": console} {
+		p.metrics(t)
+		p.answersProbes(t, container(t, m, "Deployment", "demo-penstock-"+role, "penstock"))
 	}
 	n.testDelivery(t, ingress, console)
 

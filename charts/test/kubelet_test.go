@@ -181,14 +181,14 @@ func (n node) serve(t *testing.T, c corev1.Container, more ...string) *process {
 func (p *process) serving() bool {
 	for sc := bufio.NewScanner(strings.NewReader(p.output.String())); sc.Scan(); {
 		var line struct {
-			Msg   string
-			Admin string
-			Post  []string `json:"post_to"`
+			Msg, Admin string
+			Metrics    string   // at the same port, where there is no admin API
+			Post       []string `json:"post_to"`
 		}
 		if json.Unmarshal(sc.Bytes(), &line) != nil || line.Msg != "serving" {
 			continue
 		}
-		p.admin = strings.TrimPrefix(line.Admin, "http://")
+		p.admin = strings.TrimSuffix(strings.TrimPrefix(line.Admin+line.Metrics, "http://"), "/metrics")
 		if len(line.Post) > 0 {
 			p.webhooks, _, _ = strings.Cut(strings.TrimPrefix(line.Post[0], "http://"), "/")
 		}

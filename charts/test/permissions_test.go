@@ -66,7 +66,7 @@ default: [sinkname]
 `
 	without := strings.Replace(all, `  plain: {kind: clickfunnels, secrets: ["${S}"]}`+"\n", "", 1)
 	out := map[string]map[string]map[string][]entry{}
-	for _, role := range []string{"ingress", "router", "console", "provisioner", "reader"} {
+	for _, role := range []string{"ingress", "router", "console", "provisioner", "backup", "reader"} {
 		out[role] = map[string]map[string][]entry{}
 		fewer := printedRights(t, without, role)
 		for way, rules := range printedRights(t, all, role) {

@@ -4,6 +4,7 @@
 package charttest
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -19,6 +20,7 @@ import (
 	chart "helm.sh/helm/v4/pkg/chart/v2"
 	"helm.sh/helm/v4/pkg/chart/v2/loader"
 	"helm.sh/helm/v4/pkg/engine"
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -132,18 +134,23 @@ type cluster []runtime.Object
 // GetClientFor implements engine.ClientProvider.
 func (c cluster) GetClientFor(apiVersion, kind string) (dynamic.NamespaceableResourceInterface, bool, error) {
 	gvk := schema.FromAPIVersionAndKind(apiVersion, kind)
-	if gvk != corev1.SchemeGroupVersion.WithKind("Secret") {
-		return nil, false, fmt.Errorf("the chart looks up %s, which no role of an installer may be sure to read", gvk)
+	resource, known := map[string]schema.GroupVersionResource{
+		"v1/Secret":           corev1.SchemeGroupVersion.WithResource("secrets"),
+		"apps/v1/StatefulSet": appsv1.SchemeGroupVersion.WithResource("statefulsets"),
+		"apps/v1/Deployment":  appsv1.SchemeGroupVersion.WithResource("deployments"),
+	}[apiVersion+"/"+kind]
+	if !known {
+		return nil, false, fmt.Errorf("the chart looks up %s, which it does not install, so that an installer may have no right to read it", gvk)
 	}
 	scheme := runtime.NewScheme()
-	if err := corev1.AddToScheme(scheme); err != nil {
+	if err := errors.Join(corev1.AddToScheme(scheme), appsv1.AddToScheme(scheme)); err != nil {
 		return nil, false, err
 	}
 	var copies []runtime.Object // the client writes to what it is given, and renderings run side by side
 	for _, o := range c {
 		copies = append(copies, o.DeepCopyObject())
 	}
-	return fake.NewSimpleDynamicClient(scheme, copies...).Resource(corev1.SchemeGroupVersion.WithResource("secrets")), true, nil
+	return fake.NewSimpleDynamicClient(scheme, copies...).Resource(resource), true, nil
 }
 
 // manifest is what a rendering has made.
@@ -226,13 +233,21 @@ func one[T metav1.Object](t *testing.T, m manifest, name string) T {
 func asCluster(t *testing.T, m manifest) []runtime.Object {
 	t.Helper()
 	var out []runtime.Object
-	for _, s := range all[*corev1.Secret](m) {
-		raw, err := runtime.DefaultUnstructuredConverter.ToUnstructured(s)
+	for _, o := range m.objects {
+		gvk := corev1.SchemeGroupVersion.WithKind(o.kind)
+		switch o.kind {
+		case "Secret":
+		case "StatefulSet", "Deployment":
+			gvk = appsv1.SchemeGroupVersion.WithKind(o.kind)
+		default:
+			continue
+		}
+		raw, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o.Object)
 		if err != nil {
 			t.Fatal(err)
 		}
 		u := &unstructured.Unstructured{Object: raw}
-		u.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+		u.SetGroupVersionKind(gvk)
 		out = append(out, u)
 	}
 	return out

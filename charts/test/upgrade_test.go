@@ -137,6 +137,18 @@ func TestWhatReplacesPods(t *testing.T) {
 	}
 }
 
+// TestStrategyIsOneThatTheServerTakes: of type Recreate it refuses the rest, which
+// the default values have.
+func TestStrategyIsOneThatTheServerTakes(t *testing.T) {
+	t.Parallel()
+	m := render(t, vals(t, "mode: distributed\nrouter: {strategy: {type: Recreate}}"))
+	for name, rolling := range map[string]bool{"demo-penstock-router": false, "demo-penstock-ingress": true} {
+		if s := one[*appsv1.Deployment](t, m, name).Spec.Strategy; (s.RollingUpdate != nil) != rolling {
+			t.Errorf("Deployment %s has the strategy %v", name, s)
+		}
+	}
+}
+
 // TestLint: helm lint --strict finds nothing.
 func TestLint(t *testing.T) {
 	t.Parallel()

@@ -33,6 +33,13 @@
 {{- define "penstock.broker" -}}
 {{- if not (include "penstock.distributed" .) -}}
 data_dir: /var/lib/penstock
+{{- with .Values.standalone.persistence }}
+{{- $bytes := include "penstock.bytes" .size | int64 }}
+{{- /* Of a small volume Penstock takes half of what is free, which is safer, but never more than 10 GiB. */}}
+{{- if and .enabled (not .existingClaim) (gt $bytes 21474836480) (not (dig "broker" "max_bytes" "" $.Values.config)) }}
+max_bytes: {{ divf (float64 $bytes) 2097152 | floor | int64 }}MiB
+{{- end }}
+{{- end }}
 {{- if .Values.standalone.subscribers.enabled }}
 {{- if not (dig "broker" "users" (list) .Values.config) }}
 {{- fail "standalone.subscribers: without config.broker.users anybody who reaches the port could read every event; name them there, with password: ${NAME} or nkey: U..." }}
@@ -76,6 +83,9 @@ replicas: 3
 {{- if regexMatch "://[^/@,:]*:[^$@/,][^@/,]*@" $n.url }}
 {{- fail "externalNats.url holds a password in clear, which would stand in a ConfigMap: write nats://${NAME}:${PASSWORD}@host, and put both into the Secret named by secrets.existingSecret" }}
 {{- end }}
+{{- if regexMatch "://[^/@,:$]+@" $n.url }}
+{{- fail "externalNats.url holds a token in clear, which would stand in a ConfigMap: write nats://${TOKEN}@host, and put TOKEN into the Secret named by secrets.existingSecret" }}
+{{- end }}
 {{- if and (ne $n.credentials.type "none") (not $n.credentials.existingSecret) }}
 {{- fail (printf "externalNats.credentials.existingSecret: name the Secret that holds the %s of each role, or set externalNats.credentials.type: none" $n.credentials.type) }}
 {{- end -}}
@@ -85,34 +95,22 @@ replicas: 3
 {{- $n.url -}}
 {{- end -}}
 
-{{/* A ConfigMap is no place for secrets: whoever reads the namespace reads it. */}}
-{{- define "penstock.refuseSecretsInClear" -}}
-{{- range $name, $source := (default dict .Values.config.sources) }}
-{{- range $key := list "secrets" "url_token" }}
-{{- range (kindIs "slice" (get $source $key) | ternary (get $source $key) (list (get $source $key))) }}
-{{- if and . (not (contains "${" (toString .))) }}
-{{- fail (printf "config.sources.%s.%s holds a secret in clear, which would stand in a ConfigMap: write ${NAME}, and put NAME into the Secret named by secrets.existingSecret" $name $key) }}
-{{- end }}
-{{- end }}
-{{- end }}
-{{- end }}
-{{- $secret := regexFind "xox[abeoprs]-[A-Za-z0-9-]{6,}|whsec_[A-Za-z0-9+/=]{8,}|(AKIA|ASIA)[A-Z0-9]{16}|hooks\\.slack\\.com/(services|workflows|triggers)/[A-Za-z0-9_/-]{8,}|[a-z]://[^/ :@]*:[^/ @$]+@|-----BEGIN [A-Z ]*PRIVATE KEY" (toYaml .Values.config) -}}
-{{- if $secret }}
-{{- fail (printf "config holds a secret in clear (it begins with %.6q), which would stand in a ConfigMap: write ${NAME}, and put NAME into the Secret named by secrets.existingSecret" $secret) }}
-{{- end }}
-{{- end -}}
-
-{{- define "penstock.refuseContradictions" -}}
-{{- if and .Values.secrets.secretProviderClass .Values.secrets.asFiles -}}
-{{- fail "secrets.asFiles and secrets.secretProviderClass would both be mounted at secrets.mountPath; keep one" -}}
-{{- end -}}
-{{- end -}}
-
 {{- define "penstock.quickstartSecretName" -}}{{ include "penstock.fullname" . }}-quickstart{{- end -}}
 
 {{/* Whether the chart makes up the signing secret. */}}
 {{- define "penstock.makesSigningSecret" -}}
 {{- if not (or .Values.secrets.existingSecret .Values.secrets.secretProviderClass) }}true{{ end -}}
+{{- end -}}
+
+{{/* The first source whose requests are signed: whom one can send as. */}}
+{{- define "penstock.signedSource" -}}
+{{- $sources := default dict (include "penstock.userConfig" . | fromYaml).sources -}}
+{{- $signed := list -}}
+{{- range $name := keys $sources | sortAlpha -}}
+{{- $source := get $sources $name -}}
+{{- if and (eq $source.kind "clickfunnels") (or $source.secrets $source.secrets_file) }}{{ $signed = append $signed $name }}{{ end -}}
+{{- end -}}
+{{- with $signed }}{{ first . }}{{ end -}}
 {{- end -}}
 
 {{- define "penstock.adminTokenSecretName" -}}

@@ -122,6 +122,7 @@ ingress: [ingress]
 router: [router]
 console: [{{ include "penstock.consoleRoles" . }}]
 provisioner: [provisioner]
+backup: [backup]
 {{- if .Values.nats.auth.reader }}
 reader: [reader]
 {{- end }}

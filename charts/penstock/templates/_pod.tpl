@@ -205,9 +205,10 @@ anybody sends it some), and optionally mounts and volumes.
 {{- $root := .root -}}
 {{- $pod := include "penstock.podValues" (dict "common" .root.Values.pod "own" .values.pod) | fromJson -}}
 {{- $preStop := .preStop | ternary (int .root.Values.preStopSeconds) 0 -}}
-{{- /* Without webhooks there is only the port of the metrics to look at. */ -}}
-{{- $live := .http | ternary (dict "httpGet" (dict "path" "/healthz" "port" "http")) (dict "tcpSocket" (dict "port" "admin")) -}}
-{{- $ready := .http | ternary (dict "httpGet" (dict "path" "/readyz" "port" "http")) $live -}}
+{{- /* Where webhooks come in, that port has to answer; the admin port has the same paths. */ -}}
+{{- $port := .http | ternary "http" "admin" -}}
+{{- $live := dict "httpGet" (dict "path" "/healthz" "port" $port) -}}
+{{- $ready := dict "httpGet" (dict "path" "/readyz" "port" $port) -}}
 metadata:
   {{- include "penstock.podMetadata" (dict "root" .root "component" .component "pod" (mergeOverwrite (deepCopy $pod) (dict "labels" (merge (dict "penstock/metrics" "true") (default dict $pod.labels)))) "annotations" (include "penstock.checksums" .root | fromYaml)) | nindent 2 }}
 spec:
