@@ -256,7 +256,7 @@ func newTrialSink(t *app.Trials, a router.SinkAnswer) trialSink {
 			s.Note, s.Error = "", s.Note // what the sink cannot make of the event is a dead letter
 		}
 		if a.Transformed { // what it would be handed is worth showing all the same
-			s.Request = &routesRequest{Body: string(a.Event.Body)}
+			s.Request = &routesRequest{Body: string(a.Shown)}
 		}
 		return s
 	}
