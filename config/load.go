@@ -46,6 +46,12 @@ type Options struct {
 	// Expressions checks what a route says besides its names: when and
 	// transform. Nil accepts all.
 	Expressions func(r *Route) Mistakes
+	// Facts says of an expression what is known without an event; nil knows
+	// nothing, which is right of every expression.
+	Facts func(n Node) Facts
+	// Type looks up an event type as it is sent; nil gives no advice about types
+	// in conditions.
+	Type func(eventType string) TypeFacts
 	// Survey looks a pattern over subjects up, without a source's prefix. Nil
 	// gives no advice about patterns.
 	Survey func(pattern string) Survey
