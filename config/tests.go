@@ -22,6 +22,16 @@ type Test struct {
 	Event TestEvent `yaml:"event,required"`
 	// Expect is what has to come of it.
 	Expect Expect `yaml:"expect" filled:"name sinks, not_sinks or transform"`
+	node   Node
+}
+
+// At is a part of the test as it is written, such as "event", "set".
+func (t Test) At(keys ...string) Node {
+	n := t.node
+	for _, key := range keys {
+		n = n.Get(key)
+	}
+	return n
 }
 
 // TestEvent is a sample of an event type, changed.
@@ -73,7 +83,7 @@ func (t *TestTime) DecodeNode(n Node) Mistakes {
 func (l *loader) decodeTests() {
 	names := map[string]Pos{}
 	for _, n := range l.tests {
-		var t Test
+		t := Test{node: n}
 		had := len(l.ms)
 		l.report(n.Decode(&t)...)
 		if first, twice := names[t.Name]; twice && t.Name != "" {
@@ -111,10 +121,13 @@ func LoadTests(paths []string) ([]Test, Mistakes) {
 			l.report(n.Errorf("", "has no tests", "begin it with tests:"))
 			continue
 		}
+		l.text[path] = strings.Split(strings.TrimPrefix(data, "\ufeff"), "\n")
+		l.roots = append(l.roots, n) // what is secret in it is not shown
 		l.section(n, "tests")
 	}
 	l.decodeTests()
 	l.ms.Sort()
+	l.excerpts(l.ms)
 	return l.cfg.Tests, l.ms
 }
 

@@ -236,7 +236,7 @@ func (r *RuleTests) Coverage() Coverage {
 			c.Unmatched = append(c.Unmatched, route.Name)
 		}
 	}
-	for _, prefix := range r.prefixes() {
+	for _, prefix := range prefixesOf(r.trials.config) {
 		for _, entry := range r.trials.catalog.Entries() {
 			subject, known := r.trials.catalog.Canonical(entry.Type)
 			subject = prefix + subject
@@ -250,20 +250,4 @@ func (r *RuleTests) Coverage() Coverage {
 		}
 	}
 	return c
-}
-
-// prefixes are what the subjects of the sources begin with.
-func (r *RuleTests) prefixes() []string {
-	var out []string
-	for _, s := range r.trials.config.Sources {
-		prefix := s.SubjectPrefix
-		if prefix != "" {
-			prefix += "."
-		}
-		out = append(out, prefix)
-	}
-	if len(out) == 0 {
-		return []string{""}
-	}
-	return out
 }

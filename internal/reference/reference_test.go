@@ -236,6 +236,7 @@ var byMeaning = map[string]string{
 	"sink_undefined":         "a name has to be defined",
 	"source_no":              "needed of one kind of sender only",
 	"source_p":               "two sources are compared",
+	"tests_beside":           "in files of their own",
 	"tls_half":               "a key is needed because of another, or a file of its kind",
 	"type_network":           "what an address has to look like",
 	"url_token_short":        "it may be a variable",
