@@ -128,6 +128,9 @@ func TestRolloutOfOtherRules(t *testing.T) {
 	if got, want := first.router.Table().Version(), second.router.Table().Version(); got != want {
 		t.Errorf("the first routes by %s, the second by %s; want the ones recorded last", got, want)
 	}
+	if s := first.reloads.ReloadState(); s.Rules == s.FileRules || !s.RulesAt.After(s.LoadedAt) {
+		t.Errorf("the first has rules %s in force since %s, its own since %s; want others, since later", s.Rules, s.RulesAt, s.LoadedAt)
+	}
 	// The first crashes and comes back before it has the new file.
 	at := "http://" + second.Addr().String() + "/webhooks/clickfunnels"
 	current.Store(&at)
