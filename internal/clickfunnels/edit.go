@@ -23,7 +23,7 @@ type Assignment struct {
 func ParseAssignment(s string) (Assignment, error) {
 	path, value, found := strings.Cut(s, "=")
 	if !found || path == "" {
-		return Assignment{}, fmt.Errorf("%q is not an assignment; write path=value, as in data.total_amount=98", s)
+		return Assignment{}, fmt.Errorf("%q is not an assignment; write path=value, as in data.id=98", s)
 	}
 	return Assignment{Path: path, Value: value}, nil
 }
