@@ -117,6 +117,7 @@ type loader struct {
 	ms, checks Mistakes
 	broken     bool // a file could not be read or parsed
 	misread    bool // a whole section could not be used, so what is missing may stand there
+	noRoutes   bool // routes could not be read, so that nothing is said of what they lack
 
 	server, broker, fallback Node
 	sources, sinks           []named
@@ -233,6 +234,7 @@ func (l *loader) section(root Node, key string) {
 	case key == "tests":
 		l.report(n.needsParts("a list", "begin every test with a dash: - name: ...")...)
 	case key == "routes":
+		l.noRoutes = true
 		l.report(n.needsParts("a list", "begin every route with a dash: - match: ...")...)
 	case n.val.kind != mapping:
 		l.misread = true
