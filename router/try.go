@@ -33,6 +33,9 @@ type RouteAnswer struct {
 	Err     error
 }
 
+// Hidden stands for a value that must not be shown.
+const Hidden = rules.Hidden
+
 // SinkAnswer is what a sink gets. Event is what it is handed, unless Err.
 type SinkAnswer struct {
 	Decision
@@ -40,8 +43,7 @@ type SinkAnswer struct {
 	// Transformed reports that the body is the route's transform's.
 	Transformed bool
 	// Hidden reports that variables of the file are part of the body, so that
-	// it must not be shown. Shown is the body that may be: rules.Hidden stands
-	// in it for what they went into.
+	// it must not be shown. Shown is the body that may be: Hidden stands in it for what they went into.
 	Hidden bool
 	Shown  []byte
 }

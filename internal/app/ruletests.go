@@ -12,7 +12,6 @@ import (
 	"github.com/penstock/penstock/internal/clickfunnels"
 	"github.com/penstock/penstock/internal/event"
 	"github.com/penstock/penstock/router"
-	"github.com/penstock/penstock/router/rules"
 )
 
 // testID is the id of a test's event that has none.
@@ -209,7 +208,7 @@ func bodyChanges(a *router.SinkAnswer, want []byte) (lines []string) {
 		}
 		switch {
 		case !known:
-			got = strconv.Quote(rules.Hidden)
+			got = strconv.Quote(router.Hidden)
 		case got == "":
 			got = "nothing"
 		}

@@ -77,8 +77,8 @@ func (t *Trials) Try(ctx context.Context, e *event.Event, now time.Time) router.
 	return t.table.Try(ctx, e, now)
 }
 
-// Preview shows what a sink would send for what it is handed. Hidden of the
-// package rules stands for what variables of the file have put into the body.
+// Preview shows what a sink would send for what it is handed. router.Hidden
+// stands for what variables of the file have put into the body.
 func (t *Trials) Preview(a router.SinkAnswer) Preview {
 	at := slices.IndexFunc(t.config.Sinks, func(s config.Sink) bool { return s.Name == a.Sink })
 	if a.Err != nil || at < 0 {

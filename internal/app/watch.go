@@ -303,13 +303,13 @@ func (r *reloads) changed() (now, seen look, other bool) {
 // read, once nothing is done to them for as long as it takes to believe that
 // they are whole.
 func (w *watch) settled(ctx context.Context) bool {
-	now, seen, other := w.r.changed()
+	now, _, other := w.r.changed()
 	quiet := time.Duration(0)
 	for waited := time.Duration(0); other && waited < watchPatience; waited += watchSettles {
 		if w.pause(ctx, watchSettles) != nil {
 			return false
 		}
-		before := now
+		before, seen := now, look{}
 		now, seen, other = w.r.changed()
 		if quiet += watchSettles; !now.same(before) {
 			quiet = 0
