@@ -60,7 +60,7 @@ func (l *loader) facts(r *rule) Facts {
 
 func (l *loader) adviseTransformHeaders(n Node, depth int) {
 	switch {
-	case n.IsZero() || depth > maxDepth:
+	case n.IsZero() || l.o.Facts == nil || depth > maxDepth:
 	case n.Shape() == Mapping:
 		for _, key := range n.Keys() {
 			l.adviseTransformHeaders(n.Get(key), depth+1)

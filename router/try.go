@@ -42,8 +42,9 @@ type SinkAnswer struct {
 	Event event.Event
 	// Transformed reports that the body is the route's transform's.
 	Transformed bool
-	// Hidden reports that variables of the file are part of the body, so that
-	// it must not be shown. Shown is the body that may be: Hidden stands in it for what they went into.
+	// Hidden reports that variables of the file are part of the body, so that it
+	// must not be shown. Shown is the body that may be: the constant Hidden
+	// stands in it for what they went into.
 	Hidden bool
 	Shown  []byte
 }
