@@ -15,6 +15,8 @@ type Survey struct {
 	Types int
 	// OnlyV1 reports that all of them are sent in API version 1 alone.
 	OnlyV1 bool
+	// Versions are the API versions in which some of them are sent.
+	Versions []int
 	// Nearest is the pattern that was most likely meant when Types is 0, or "".
 	Nearest string
 }

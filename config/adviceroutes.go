@@ -2,6 +2,7 @@ package config
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -10,9 +11,11 @@ type rule struct {
 	Node
 	patterns []Ref
 	sinks    []Ref
-	// conditional: it may not match what its patterns do.
-	conditional bool
-	transform   string // as written, in one form; "" for none
+	// when and transform are as written, in one form; "" for none. A condition
+	// that is always true is none.
+	when, transform string
+	// never: no event meets its condition.
+	never bool
 }
 
 func (l *loader) rules() []rule {
@@ -21,7 +24,16 @@ func (l *loader) rules() []rule {
 		n := l.routes[i]
 		out[i] = rule{
 			Node: n, patterns: r.Match, sinks: r.To,
-			conditional: !n.Get("when").IsZero(), transform: oneForm(n.Get("transform").val),
+			when: oneForm(n.Get("when").val), transform: oneForm(n.Get("transform").val),
+		}
+		if out[i].when != "" {
+			f := l.facts(&out[i])
+			if f.Always {
+				out[i].when = ""
+			}
+			out[i].never = l.adviseNever(&out[i], f)
+		} else {
+			l.adviseTransformHeaders(n.Get("transform"), 0)
 		}
 	}
 	return out
@@ -34,13 +46,13 @@ func oneForm(v *value) string {
 		return ""
 	}
 	if v.kind == scalar {
-		return quote(v.raw)
+		return strconv.Quote(v.raw)
 	}
 	parts := make([]string, len(v.vals))
 	for i, part := range v.vals {
 		parts[i] = oneForm(part)
 		if v.kind == mapping {
-			parts[i] = quote(v.keys[i]) + ":" + parts[i]
+			parts[i] = strconv.Quote(v.keys[i]) + ":" + parts[i]
 		}
 	}
 	if v.kind == mapping {
@@ -149,7 +161,7 @@ func (l *loader) adviseType(at Node, pattern string) {
 		l.check(at.warnf("", "matches no known event type", hint))
 	case v1 > 0 && literal && !l.takesUnsigned():
 		l.check(at.warnf("", "is sent in API version 1 only",
-			"it needs an endpoint of version 1, or the step of a workflow, which needs a source with an url_token"))
+			onlyV1Hint))
 	}
 }
 
@@ -225,15 +237,16 @@ func overlap(p, q string) bool {
 }
 
 // adviseShadow warns of a route that adds nothing: for every sink and every
-// pattern of it, an earlier route without a condition is as wide.
+// pattern of it, an earlier route is as wide, without a condition or with the
+// same one.
 func (l *loader) adviseShadow(r rule, earlier []rule) {
-	if len(r.patterns) == 0 || len(r.sinks) == 0 {
+	if len(r.patterns) == 0 || len(r.sinks) == 0 || r.never {
 		return
 	}
 	var by Pos
 	for _, sink := range r.sinks {
 		for _, p := range r.patterns {
-			i := slices.IndexFunc(earlier, func(e rule) bool { return !e.conditional && e.gives(sink.Name, p.Name) })
+			i := slices.IndexFunc(earlier, func(e rule) bool { return (e.when == "" || e.when == r.when) && e.gives(sink.Name, p.Name) })
 			if i < 0 {
 				return
 			}
@@ -283,7 +296,7 @@ func (l *loader) adviseDefault(rules []rule) {
 		return
 	}
 	i := slices.IndexFunc(rules, func(r rule) bool {
-		return !r.conditional && slices.ContainsFunc(r.patterns, func(p Ref) bool { return p.Name == ">" })
+		return r.when == "" && slices.ContainsFunc(r.patterns, func(p Ref) bool { return p.Name == ">" })
 	})
 	if i >= 0 {
 		l.check(l.fallback.warnf("", "no event gets here: the route at "+rules[i].Pos().String()+" matches everything", "remove it, or narrow that route"))

@@ -96,6 +96,11 @@ var live = []string{"server.admin_token", "server.admin_tokens"}
 func (c *Config) Fixed(next *Config) Mistakes {
 	ms := fixed(c.Server, next.Server, next.Server.Pos, next.places, "server")
 	ms = append(ms, fixed(c.Broker, next.Broker, next.Broker.Pos, next.places, "broker")...)
+	for i := range ms {
+		if ms[i].Pos.Line == 0 && len(next.Files) > 0 { // the whole section was taken out
+			ms[i].Pos = Pos{File: next.Files[0], Line: 1, Column: 1}
+		}
+	}
 	ms.Sort()
 	return ms
 }

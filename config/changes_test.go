@@ -80,7 +80,7 @@ func TestFixed(t *testing.T) {
 		"a user's password": {"password: p", "password: q", "penstock.yaml:2:17: broker.users: cannot"},
 		"a key more":        {"broker: {", "broker: {durability: process, ", "penstock.yaml:2:22: broker.durability: cannot"},
 		"a key less":        {`listen: ":8070", `, "", "penstock.yaml:1:9: server.listen: cannot"},
-		"a section less":    {"broker: {users: [{name: x, password: p}]}\n", "", "broker.users: cannot"},
+		"a section less":    {"broker: {users: [{name: x, password: p}]}\n", "", "penstock.yaml:1:1: broker.users: cannot"},
 	} {
 		got := loadText(t, changeBase).Fixed(loadText(t, strings.Replace(changeBase, tt.from, tt.to, 1)))
 		if tt.want == "" && len(got) > 0 || tt.want != "" && (len(got) != 1 || !strings.HasPrefix(got.Error(), tt.want)) {

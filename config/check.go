@@ -163,6 +163,9 @@ func (l *loader) checkUse() {
 	if !l.misread && len(l.roots) > 0 {
 		l.checkMissing(Pos{File: l.roots[0].File, Line: 1, Column: 1})
 	}
+	if l.noRoutes {
+		return // which sinks they would name is not known
+	}
 	used := map[string]bool{}
 	for _, r := range l.cfg.Routes {
 		for _, to := range r.To {

@@ -29,14 +29,10 @@ func (l *loader) checkRoutes() {
 		} else {
 			names[r.Name] = r.Pos
 		}
-		if l.filled(n, "match", `write match: ["orders.>"]`) {
-			for j, at := range refs(n.Get("match")) {
-				r.Match[j].Name = l.pattern(at)
-			}
+		for j, at := range refs(n.Get("match")) {
+			r.Match[j].Name = l.pattern(at)
 		}
-		if l.filled(n, "to", "name one or more sinks") {
-			l.checkTargets(refs(n.Get("to")))
-		}
+		l.checkTargets(refs(n.Get("to")))
 		if l.o.Expressions != nil {
 			l.check(l.o.Expressions(r)...)
 		}
@@ -47,20 +43,6 @@ func (l *loader) checkRoutes() {
 // refs returns the parts of a list that decode to a Ref, in order.
 func refs(n Node) []Node {
 	return slices.DeleteFunc(n.list(), func(n Node) bool { return n.val.kind != scalar || n.val.null })
-}
-
-// filled reports a key that is missing or an empty list.
-func (l *loader) filled(n Node, key, hint string) bool {
-	at := n.Get(key)
-	switch {
-	case at.IsZero():
-		l.check(n.Errorf("", "has no "+key, hint))
-	case at.val.kind == sequence && len(at.val.vals) == 0:
-		l.check(at.Errorf("", "is empty", hint))
-	default:
-		return true
-	}
-	return false
 }
 
 func (l *loader) checkTargets(targets []Node) {

@@ -244,12 +244,12 @@ type Route struct {
 	// from 1.
 	Name string `yaml:"name" example:"paid"`
 	// Match are patterns with NATS wildcards over subjects, or event types.
-	Match []Ref `yaml:"match" example:"['*.invoice.paid', orders/invoice.paid]"`
+	Match []Ref `yaml:"match" filled:"write match: [\"orders.>\"]" example:"['*.invoice.paid', orders/invoice.paid]"`
 	// When is the condition, an expression; without it all that match are for
 	// the route.
-	When Node `yaml:"when" example:"money(data.total_amount) >= 100"`
+	When Node `yaml:"when" shapes:"string boolean" example:"money(data.total_amount) >= 100"`
 	// To names the sinks.
-	To []Ref `yaml:"to" example:"[crm, lake]"`
+	To []Ref `yaml:"to" filled:"name one or more sinks" example:"[crm, lake]"`
 	// Transform is the body that the route's sinks get instead of the event's:
 	// an expression, or mappings and lists of them; without it the body is
 	// delivered as it came.

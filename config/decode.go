@@ -29,7 +29,9 @@ type Decoder interface {
 // resolved against the folder of the configuration), and auto (the word auto
 // means the zero value). The tag `range:"1..1000"` bounds numbers, durations
 // and sizes, or their items, either end optional; `oneof:"a b c"` lists the
-// words a string may be. A field Pos of type Pos is set to the struct's place.
+// words a string may be; `filled:"hint"` asks for a key that is there and holds
+// something; `shapes:"string object"` says in words of JSON Schema what a Node
+// may be, to the schema only. A field Pos of type Pos is set to the struct's place.
 //
 // A Secret or []Secret under key k may instead be given as k_file, the name of
 // a file that holds it; of a list, one a line.
@@ -53,6 +55,7 @@ type rules struct {
 	required, path, auto bool
 	keyed                bool // it stands under a key of the user's
 	bounds, words        string
+	filled               string // the hint when it is missing or empty
 }
 
 func rulesOf(f reflect.StructField) (rules, bool) {
@@ -68,6 +71,7 @@ func rulesOf(f reflect.StructField) (rules, bool) {
 		auto:     slices.Contains(parts[1:], "auto"),
 		bounds:   f.Tag.Get("range"),
 		words:    f.Tag.Get("oneof"),
+		filled:   f.Tag.Get("filled"),
 	}, true
 }
 
@@ -237,8 +241,12 @@ func (d *decoder) field(n Node, v reflect.Value, r rules) {
 		}
 	}
 	switch {
+	case !here.IsZero() && r.filled != "" && here.val.kind != scalar && len(here.val.vals) == 0:
+		d.add(here.Errorf("", "is empty", r.filled))
 	case !here.IsZero():
 		d.value(here, v, r)
+	case r.filled != "":
+		d.add(n.Errorf("", "has no "+r.name, r.filled))
 	case r.required:
 		d.add(n.Errorf("", "has no "+r.name, "add "+r.name+": "+exampleOf(v.Type(), r)))
 	}

@@ -14,6 +14,8 @@ func FuzzParse(f *testing.F) {
 	f.Add("")
 	f.Add(config.QuickStartYAML)
 	f.Add(minimal)
+	f.Add("routes:\n- {transform}")
+	f.Add("routes: [{match: a, when: !b x}, {match: [{")
 	f.Add("? [a]\n: b\n")
 	f.Add("a: &a {<<: *a}\n")
 	f.Add("%YAML 1.2\n---\n!!binary x: !!float y\n...\n")
@@ -35,6 +37,17 @@ func FuzzParse(f *testing.F) {
 			o.NoEnv, o.Advice = noEnv, true
 			o.Survey = func(pattern string) config.Survey {
 				return config.Survey{Types: len(pattern) % 2, Nearest: "orders.>"}
+			}
+			if noEnv {
+				o.Facts = func(n config.Node) config.Facts {
+					value := n.Raw()
+					return config.Facts{
+						Never: len(value)%3 == 0, Headers: []config.Literal{{Value: value, Offset: len(value)}},
+						Literals: []config.Literal{{Attribute: "type", Value: value}, {Attribute: "subject", Value: value, Offset: 1}},
+						Needs:    map[string][]string{"type": {value}},
+					}
+				}
+				o.Type = func(string) config.TypeFacts { return config.TypeFacts{Nearest: "a/b.c"} }
 			}
 			o.Env = func(name string) (string, bool) { return canary, name == "CANARY" }
 			cfg, ms := config.Parse("fuzz.yaml", []byte(text), o)

@@ -46,6 +46,12 @@ type Options struct {
 	// Expressions checks what a route says besides its names: when and
 	// transform. Nil accepts all.
 	Expressions func(r *Route) Mistakes
+	// Facts says of an expression what is known without an event; nil knows
+	// nothing, which is right of every expression.
+	Facts func(n Node) Facts
+	// Type looks up an event type as it is sent; nil gives no advice about types
+	// in conditions.
+	Type func(eventType string) TypeFacts
 	// Survey looks a pattern over subjects up, without a source's prefix. Nil
 	// gives no advice about patterns.
 	Survey func(pattern string) Survey
@@ -111,6 +117,7 @@ type loader struct {
 	ms, checks Mistakes
 	broken     bool // a file could not be read or parsed
 	misread    bool // a whole section could not be used, so what is missing may stand there
+	noRoutes   bool // routes could not be read, so that nothing is said of what they lack
 
 	server, broker, fallback Node
 	sources, sinks           []named
@@ -227,6 +234,7 @@ func (l *loader) section(root Node, key string) {
 	case key == "tests":
 		l.report(n.needsParts("a list", "begin every test with a dash: - name: ...")...)
 	case key == "routes":
+		l.noRoutes = true
 		l.report(n.needsParts("a list", "begin every route with a dash: - match: ...")...)
 	case n.val.kind != mapping:
 		l.misread = true

@@ -15,40 +15,54 @@ const testSuffix = "_test.yaml"
 
 // Test says what the routes have to make of an event.
 type Test struct {
-	Pos    Pos
-	Name   string    `yaml:"name,required"`
-	Event  TestEvent `yaml:"event,required"`
-	Expect Expect    `yaml:"expect,required"`
+	Pos Pos
+	// Name is what the test is told under; no two have the same.
+	Name string `yaml:"name,required" example:"large invoices go to billing"`
+	// Event is what is routed.
+	Event TestEvent `yaml:"event,required"`
+	// Expect is what has to come of it.
+	Expect Expect `yaml:"expect" filled:"name sinks, not_sinks or transform"`
+	node   Node
+}
+
+// At is a part of the test as it is written, such as "event", "set".
+func (t Test) At(keys ...string) Node {
+	n := t.node
+	for _, key := range keys {
+		n = n.Get(key)
+	}
+	return n
 }
 
 // TestEvent is a sample of an event type, changed.
 type TestEvent struct {
 	Pos Pos
 	// Type is the event type or its subject.
-	Type Ref `yaml:"type,required"`
-	// Source it comes through; empty means the first.
-	Source string `yaml:"source"`
+	Type Ref `yaml:"type,required" example:"orders/invoice.paid"`
+	// Source it comes through; without it the first.
+	Source string `yaml:"source" example:"clickfunnels"`
 	// Version is the API version, 1 or 2; 0 means the highest in which the type is sent.
 	Version int `yaml:"version" range:"0..2"`
-	// ID is the event's id; empty means "test".
-	ID string `yaml:"id"`
-	// Now is when the event arrives, and what rules see as now (RFC 3339);
-	// empty means the time of the test.
-	Now TestTime `yaml:"now"`
-	// Data replaces the sample's data. Set then sets single values, by paths
-	// such as data.total_amount; a number between quotes is a string.
-	Data Node `yaml:"data"`
-	Set  Node `yaml:"set"`
+	// ID is the event's id; without it "test".
+	ID string `yaml:"id" example:"order-4711"`
+	// Now is when the event arrives, and what rules see as now; without it the
+	// time of the test.
+	Now TestTime `yaml:"now" example:"2026-01-31T08:00:00Z"`
+	// Data replaces the sample's data.
+	Data Node `yaml:"data" example:"{total_amount: '149.00'}"`
+	// Set then sets single values, by paths; a number between quotes is a string.
+	Set Node `yaml:"set" shapes:"object" example:"{data.total_amount: '149.00'}"`
 }
 
 // Expect is what a test expects. What is not named is not looked at.
 type Expect struct {
-	// Sinks get the event; an empty list: no sink does. Nil: not looked at.
-	Sinks []Ref `yaml:"sinks"`
+	Pos Pos
+	// Sinks get the event; an empty list: no sink does.
+	Sinks []Ref `yaml:"sinks" example:"[billing]"`
 	// NotSinks do not get it.
-	NotSinks []Ref `yaml:"not_sinks"`
+	NotSinks []Ref `yaml:"not_sinks" example:"[crm]"`
 	// Transform has for sinks the body that they get.
-	Transform Node `yaml:"transform"`
+	Transform Node `yaml:"transform" shapes:"object" example:"{billing: {total: 149}}"`
 }
 
 // TestTime is a time of a test. The zero TestTime is not given.
@@ -69,7 +83,7 @@ func (t *TestTime) DecodeNode(n Node) Mistakes {
 func (l *loader) decodeTests() {
 	names := map[string]Pos{}
 	for _, n := range l.tests {
-		var t Test
+		t := Test{node: n}
 		had := len(l.ms)
 		l.report(n.Decode(&t)...)
 		if first, twice := names[t.Name]; twice && t.Name != "" {
@@ -107,10 +121,13 @@ func LoadTests(paths []string) ([]Test, Mistakes) {
 			l.report(n.Errorf("", "has no tests", "begin it with tests:"))
 			continue
 		}
+		l.text[path] = strings.Split(strings.TrimPrefix(data, "\ufeff"), "\n")
+		l.roots = append(l.roots, n) // what is secret in it is not shown
 		l.section(n, "tests")
 	}
 	l.decodeTests()
 	l.ms.Sort()
+	l.excerpts(l.ms)
 	return l.cfg.Tests, l.ms
 }
 

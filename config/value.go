@@ -130,7 +130,48 @@ func syntaxMistake(file string, data []byte, err error) Mistake {
 		text, m.Hint = "unknown anchor", "a value that begins with * needs quotes"
 	}
 	m.What = "not valid YAML: " + yamlWords.FindString(text)
+	if m.Pos.Column < 2 { // else the anchor was found
+		explain(&m, data, text)
+	}
 	return m
+}
+
+// explain gives a mistake the place and the reason of the first suspect in the
+// text that the library can mean. Its line is that of a scalar, or that in which
+// the mapping or the list begins that is wrong somewhere.
+func explain(m *Mistake, data []byte, text string) {
+	deep, letters, begins := strings.Contains(text, "exceeded max depth"), notText.MatchString(text), fromParser.MatchString(text)
+	for _, s := range suspects(data) {
+		near := m.Pos.Line == 0 || s.line >= m.Pos.Line-1 && (begins || s.line <= m.Pos.Line) || s.open && s.line <= m.Pos.Line
+		if deep == (s.what == tooDeep) && (deep || letters == badLetter.MatchString(s.what) && (letters || near)) {
+			m.Pos.Line, m.Pos.Column, m.What, m.Hint = s.line, s.col, "not valid YAML: "+s.what, s.hint
+			return
+		}
+	}
+	if m.Pos.Line == 0 {
+		return
+	}
+	m.Pos.Column = firstLetter(data, m.Pos.Line)
+	switch {
+	case strings.HasPrefix(text, "did not find expected key"), strings.HasPrefix(text, "did not find expected '-'"):
+		m.Hint = "indent the line as those it belongs to; values with special characters need quotes"
+	case strings.HasPrefix(text, "could not find expected ':'"):
+		m.Hint = "write a colon and a blank after a key"
+	}
+}
+
+var (
+	notText   = regexp.MustCompile(`UTF-8|control characters|UTF-16`)
+	badLetter = regexp.MustCompile(`UTF-8|control character`)
+)
+
+// firstLetter is the column of the first letter of a line.
+func firstLetter(data []byte, line int) int {
+	lines := bytes.Split(data, []byte("\n"))
+	if line > len(lines) {
+		return 1
+	}
+	return 1 + len(lines[line-1]) - len(bytes.TrimLeft(lines[line-1], " "))
 }
 
 // find returns the line and column where word first stands, counted from 1.
@@ -200,7 +241,7 @@ func (b *builder) build(y *yaml.Node, path string, depth int) *value {
 	}
 	v := &value{line: y.Line, col: y.Column}
 	if y.Style&yaml.TaggedStyle != 0 && !plainTag(y.Tag) {
-		b.mistake(y, path, "tags are not supported", "remove the word that begins with !")
+		b.mistake(y, path, "tags are not supported", "put quotes around a value that begins with !, or remove the tag")
 		return broken(y)
 	}
 	switch y.Kind {

@@ -224,3 +224,20 @@ func (r *Router) Eras() int {
 	}
 	return n
 }
+
+// InUse is how many tables are needed: the one in force, and each earlier one
+// that held while events were stored which a sink has not settled. up says up to
+// which sequence each sink has settled everything.
+func (r *Router) InUse(up map[string]uint64) int {
+	r.turn.RLock()
+	defer r.turn.RUnlock()
+	needed := map[uint64]bool{}
+	for _, w := range r.workers {
+		for i := range len(w.eras) - 1 {
+			if next := w.eras[i+1].from; max(w.eras[i].from, up[w.name]+1) < next {
+				needed[w.eras[i].from] = true
+			}
+		}
+	}
+	return 1 + len(needed)
+}

@@ -88,6 +88,14 @@ func TestEventsAreRoutedByTheRulesOfTheirTime(t *testing.T) {
 	if got := r.Subscription(r.Worker("a")).Filters; !cmp.Equal(got, want) {
 		t.Errorf("while a needs the old rules its filters are %v, want %v", got, want)
 	}
+	for _, tt := range []struct {
+		up   map[string]uint64
+		want int
+	}{{map[string]uint64{"a": 12, "b": 12}, 1}, {map[string]uint64{"a": 11, "b": 12}, 2}, {map[string]uint64{"a": 30, "b": 30}, 1}, {nil, 2}} {
+		if got := r.InUse(tt.up); got != tt.want {
+			t.Errorf("settled up to %v %d versions are needed, want %d", tt.up, got, tt.want)
+		}
+	}
 	narrowed := r.Settled(map[string]uint64{"a": 12, "b": 11})
 	if len(narrowed) != 1 || narrowed[0].Sink != "a" || len(narrowed[0].Filters) != 0 {
 		t.Errorf("narrowed are %+v, want a alone, to nothing", narrowed)

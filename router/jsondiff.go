@@ -72,6 +72,15 @@ func equalNumbers(a, b json.Number) bool {
 	return errX == nil && errY == nil && x == y
 }
 
+// BodyChanges lists the values in which two bodies differ, in order, by paths
+// as expressions write them, and how many more there are. White space, the order
+// of keys and how a number is written make no difference. The note says why
+// nothing can be listed. Values are cut when they are long, and empty when there
+// is none.
+func BodyChanges(before, after []byte) (list []delivery.ValueChange, more int, note string) {
+	return differences(before, after)
+}
+
 // differences lists the values in which two bodies differ, in order, and how
 // many more there are. The note says why nothing can be listed.
 func differences(before, after []byte) (list []delivery.ValueChange, more int, note string) {

@@ -33,12 +33,20 @@ type RouteAnswer struct {
 	Err     error
 }
 
+// Hidden stands for a value that must not be shown.
+const Hidden = rules.Hidden
+
 // SinkAnswer is what a sink gets. Event is what it is handed, unless Err.
 type SinkAnswer struct {
 	Decision
 	Event event.Event
 	// Transformed reports that the body is the route's transform's.
 	Transformed bool
+	// Hidden reports that variables of the file are part of the body, so that it
+	// must not be shown. Shown is the body that may be: the constant Hidden
+	// stands in it for what they went into.
+	Hidden bool
+	Shown  []byte
 }
 
 // Trial is what the routes make of an event.
@@ -101,12 +109,26 @@ func (t *Table) Try(ctx context.Context, e *event.Event, now time.Time) Trial {
 			var err error
 			a.Event, choice, err = q.shape(ctx, sink, choice)
 			a.Decision = t.decision(sink, choice)
-			a.Err = err
-			a.Transformed = err == nil && choice >= 0 && t.routes[choice].transform != nil
+			a.Err, a.Shown = err, a.Event.Body
+			if err == nil && choice >= 0 {
+				a.show(ctx, t.routes[choice].transform, q.in())
+			}
 		}
 		trial.Sinks = append(trial.Sinks, a)
 	}
 	return trial
+}
+
+// show says what of the body may be shown.
+func (a *SinkAnswer) show(ctx context.Context, t *rules.Transform, in *rules.Input) {
+	a.Transformed, a.Shown = t != nil, a.Event.Body
+	if t == nil || !t.Secret() {
+		return
+	}
+	a.Hidden = true
+	if a.Shown, a.Err = t.Show(ctx, in); a.Err != nil {
+		a.Event, a.Transformed = event.Event{}, false
+	}
 }
 
 func (q *question) tryRoute(ctx context.Context, r int32, subject bool) RouteAnswer {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -32,8 +33,9 @@ with what would be right; on a terminal, with the line of the file. Several file
 are one configuration; without one it is ./penstock.yaml.
 
 Warnings are about what works and is likely not meant: a pattern that matches no
-event type, a route that adds nothing, a secret in clear. --strict takes them
-for mistakes.
+event type, a route that adds nothing, a condition that is never true, a secret
+in clear. --strict takes them for mistakes. Tests of rules are checked too, those
+in the file and those beside it; penstock test runs them.
 
 --json prints {ok, files, sources, sinks, routes, mistakes}, each mistake with
 file, line, column, path, severity (error or warning), message and hint.
@@ -90,6 +92,9 @@ func (p process) check(f checkFlags) error {
 	if c != nil && len(ms.Fatal()) == 0 && !f.noEnv { // placeholders cannot be built
 		ms = append(ms, buildMistakes(c)...)
 	}
+	if c != nil {
+		ms = append(ms, testMistakes(c)...)
+	}
 	failed := len(ms.Fatal()) > 0 || f.strict && len(ms) > 0
 	if err := p.printCheck(f, c, ms, failed); err != nil {
 		return err
@@ -118,6 +123,12 @@ func (p process) printCheck(f checkFlags, c *config.Config, ms config.Mistakes, 
 		fmt.Fprintf(p.stderr, "\n%s, %s\n", count(len(ms.Fatal()), "error"), count(n-len(ms.Fatal()), "warning"))
 	}
 	return nil
+}
+
+// testMistakes are those of the tests in the file and in the files beside it.
+func testMistakes(c *config.Config) config.Mistakes {
+	more, ms := config.LoadTests(config.TestFiles(c.Files))
+	return append(ms, app.CheckTests(c, slices.Concat(c.Tests, more))...)
 }
 
 // buildMistakes returns what only shows when everything is built.

@@ -49,7 +49,8 @@ was stored. Examples of transforms show values of events; --examples 0 leaves th
 
 Ctrl-C prints what was found so far. It exits with 0, with 1 when --fail-on names
 something that was found, and with 2 when it could not compare: for a mistake in the
-command line or in the file, or because nobody answered.`,
+command line or in the file, because nobody answered, or, with --fail-on, because no
+event was selected, so that nothing was tried.`,
 		Example: `  penstock diff -c new.yaml --since 24h
   # in CI, where no secrets are set: fail when a sink would lose events
   penstock diff -c new.yaml --no-env --server $PENSTOCK --fail-on lose,error
@@ -114,6 +115,9 @@ func (f *diffFlags) complete() error {
 	if f.request.Examples < 0 || f.request.Examples > 100 {
 		return usagef("--examples must be 0 to 100, got %d", f.request.Examples)
 	}
+	if since, err := time.Parse(time.RFC3339, f.request.Since); err == nil && since.After(time.Now()) {
+		return usagef("--since %s is in the future: no event is stored since then", f.request.Since)
+	}
 	f.request.Limit = uint64(f.limit)
 	if len(f.files) == 0 {
 		if _, err := os.Stat(defaultFile); err != nil {
@@ -135,6 +139,11 @@ func (p process) diff(ctx context.Context, f diffFlags) error {
 	if err != nil {
 		return usageError{err}
 	}
+	for _, pattern := range f.request.Match {
+		if hint := app.UnknownPattern(c, pattern); hint != "" {
+			fmt.Fprintf(p.stderr, "penstock: --match %s matches no known event type; %s\n", pattern, hint)
+		}
+	}
 	f.request.Rules = c.Rules()
 	d, err := p.compare(ctx, client, f.request)
 	if err != nil && d.Proposed == "" {
@@ -149,6 +158,8 @@ func (p process) diff(ctx context.Context, f diffFlags) error {
 		return trouble(err)
 	case d.Partial:
 		return usageError{errors.New("the server stopped before it was done")}
+	case d.Events == 0 && len(f.failOn) > 0:
+		return usageError{errors.New("no event is selected, so that --fail-on has nothing to judge by")}
 	case slices.ContainsFunc(found(d), func(what string) bool { return slices.Contains(f.failOn, what) }):
 		return errReported
 	}

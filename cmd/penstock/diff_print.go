@@ -26,8 +26,14 @@ func newDiffPage(files string, d delivery.Difference) diffPage {
 		intro:   diffIntro(d),
 		columns: diffColumns(d),
 	}
+	if d.Events == 0 { // of nothing there is nothing to say
+		return p
+	}
 	p.addSinks(d.Sinks)
 	p.addRoutes(d.Routes)
+	if d.Partial {
+		p.summary[0] = "so far " + p.summary[0]
+	}
 	for _, s := range d.Sinks {
 		for _, r := range s.Routes {
 			p.addDetails(s.Name, r)
@@ -57,11 +63,10 @@ func covered(r delivery.RouteDifference, sinks []delivery.SinkDifference) bool {
 
 // diffIntro says which events were looked at.
 func diffIntro(d delivery.Difference) string {
-	if d.Events == 0 && !d.Partial {
-		return "no event is selected"
-	}
 	text := "tried on " + count(int(d.Events), "event")
-	if !d.First.IsZero() {
+	if d.Events == 0 && !d.Partial {
+		text = "no event is selected: this says nothing about the new rules"
+	} else if !d.First.IsZero() {
 		text += fmt.Sprintf(" stored from %s to %s", formatTime(d.First), formatTime(d.Last))
 	}
 	if d.Foreign > 0 {
@@ -268,14 +273,17 @@ func (p diffPage) text() string {
 	if len(p.details) > 0 {
 		fmt.Fprintf(&b, "\n%s\n", strings.Join(p.details, "\n"))
 	}
-	fmt.Fprintf(&b, "\n%s\n", strings.Join(p.summary, "; "))
+	if len(p.summary) > 0 {
+		fmt.Fprintf(&b, "\n%s\n", strings.Join(p.summary, "; "))
+	}
 	return b.String()
 }
 
 // markdown lays the page out for a pull request.
 func (p diffPage) markdown() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "**%s** %s; %s.\n", upperFirst(p.title), strings.ReplaceAll(p.intro, "\n", " "), strings.Join(p.summary, "; "))
+	said := append([]string{strings.ReplaceAll(p.intro, "\n", " ")}, p.summary...)
+	fmt.Fprintf(&b, "**%s** %s.\n", upperFirst(p.title), strings.Join(said, "; "))
 	table := func(first string, rows [][]string) {
 		if len(rows) == 0 {
 			return

@@ -80,6 +80,10 @@ func (a asker) sinks(d *draft) error {
 		if err != nil || target == "" {
 			return err
 		}
+		if _, _, err := sinkAt(target); err != nil {
+			fmt.Fprintf(a.out, "  %s\n\n", err)
+			continue
+		}
 		name, err := a.ask("Its name", sinkNameOf(target, d.sinks))
 		if err != nil {
 			return err

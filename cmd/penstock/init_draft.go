@@ -37,17 +37,11 @@ func (d *draft) addSink(name, target string) error {
 	if slices.ContainsFunc(d.sinks, func(s draftSink) bool { return s.name == name }) {
 		return errors.New("another sink has this name")
 	}
-	s := draftSink{name: name, kind: target}
-	if strings.Contains(target, "://") {
-		s.kind, s.url = "http", target
+	s, user, err := sinkAt(target)
+	if err != nil {
+		return err
 	}
-	if !slices.Contains(app.SinkKinds(), s.kind) {
-		hint := "known kinds: " + strings.Join(app.SinkKinds(), ", ")
-		if near := config.Nearest(s.kind, app.SinkKinds()); near != "" {
-			hint = "did you mean " + near + "?"
-		}
-		return fmt.Errorf("not a URL with http:// or https:// and not a kind; %s", hint)
-	}
+	s.name = name
 	required, err := requiredKeys(s.kind)
 	if err != nil {
 		return err
@@ -59,8 +53,37 @@ func (d *draft) addSink(name, target string) error {
 		}
 		s.options += "    " + key + ": " + strconv.Quote(value) + "\n"
 	}
+	if user != "" {
+		s.options += fmt.Sprintf("    auth: {basic: {username: %s, password: \"${%s}\"}}\n", strconv.Quote(user), variableOf(name, "password"))
+	}
 	d.sinks = append(d.sinks, s)
 	return nil
+}
+
+// slackHosts take the messages of Slack's incoming webhooks.
+func slackHosts() []string { return []string{"hooks.slack.com", "hooks.slack-gov.com"} }
+
+// sinkAt is a sink for a URL or a kind, without a name. A user in the URL is
+// taken out of it.
+func sinkAt(target string) (s draftSink, user string, err error) {
+	s.kind = target
+	if strings.Contains(target, "://") {
+		s.kind, s.url = "http", target
+		if u, err := url.Parse(target); err == nil && slices.Contains(slackHosts(), u.Hostname()) {
+			return draftSink{kind: "slack"}, "", nil
+		} else if err == nil && u.User != nil {
+			user, u.User = u.User.Username(), nil
+			s.url = u.String()
+		}
+	}
+	if !slices.Contains(app.SinkKinds(), s.kind) {
+		hint := "known kinds: " + strings.Join(app.SinkKinds(), ", ")
+		if near := config.Nearest(s.kind, app.SinkKinds()); near != "" {
+			hint = "did you mean " + near + "?"
+		}
+		return s, "", fmt.Errorf("not a URL with http:// or https:// and not a kind; %s", hint)
+	}
+	return s, user, nil
 }
 
 // kindStarters are keys that a kind cannot do without although none alone is

@@ -34,7 +34,7 @@ func TestInitAsks(t *testing.T) {
 	w, code, text := initFor(t, strings.Join([]string{
 		"https://crm.example.com/hooks", "", // its name is suggested
 		"order.invoice.paid", "orders.invoice.paid", // the first is no type
-		"carrier-pigeon", "pigeon", // no kind
+		"carrier-pigeon", // no kind, which is said before its name is asked for
 		"log", "No Name", // no name
 		"log", "screen", "",
 		"",
@@ -48,6 +48,9 @@ func TestInitAsks(t *testing.T) {
 		if !strings.Contains(w.out.String(), want) {
 			t.Errorf("%q was not said:\n%s", want, w.out)
 		}
+	}
+	if strings.Contains(w.out.String(), "[carrier-pigeon]") {
+		t.Errorf("the name of what is no kind was asked for:\n%s", w.out)
 	}
 	for _, want := range []string{
 		"  crm:\n    kind: http\n    url: \"https://crm.example.com/hooks\"\n  screen:\n    kind: log\n",

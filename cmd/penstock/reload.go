@@ -164,7 +164,11 @@ func (p process) reloadStatus(ctx context.Context, c *console.Client, f reloadFl
 }
 
 func (p process) printReloadState(s console.ReloadState) {
-	fmt.Fprintf(p.stdout, "in force since %s, rules %s\n", formatTime(s.LoadedAt), s.Rules)
+	since := s.RulesAt
+	if since.IsZero() { // a server of before
+		since = s.LoadedAt
+	}
+	fmt.Fprintf(p.stdout, "in force since %s, rules %s\n", formatTime(since), s.Rules)
 	if s.FileRules != s.Rules {
 		fmt.Fprintf(p.stdout, "the files have rules %s; another process put the ones in force\n", s.FileRules)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -58,7 +59,7 @@ func newRoutesExplain(p process) *cobra.Command {
 		Short: "Draw the table of routes: subjects, condition, sinks",
 		Long: `Prints every route in order: the subjects it matches, its condition, and the sinks it
 names. An event goes to every sink of every route that matches, once to each. The
-last line is what no route matches.`,
+last line is what no route matches, unless one matches everything.`,
 		Example: `  penstock routes explain -c penstock.yaml
   penstock routes explain --json`,
 		Args: cobra.NoArgs,
@@ -119,6 +120,13 @@ func (p process) printRoutes(t *router.Table) error {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", pattern, r.Name, when, sinks)
 		}
 	}
-	fmt.Fprintf(w, "anything else\tdefault\t-\t%s\n", dashed(strings.Join(t.Defaults(), ", ")))
+	if !matchesAll(t) {
+		fmt.Fprintf(w, "anything else\tdefault\t-\t%s\n", dashed(strings.Join(t.Defaults(), ", ")))
+	}
 	return w.Flush()
+}
+
+// matchesAll reports a route that leaves nothing for default.
+func matchesAll(t *router.Table) bool {
+	return slices.ContainsFunc(t.Routes(), func(r router.RouteInfo) bool { return r.When == "" && slices.Contains(r.Patterns, ">") })
 }

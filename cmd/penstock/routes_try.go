@@ -42,7 +42,7 @@ by which route; and what exactly each would send. Nothing is sent.
 
 It exits with 1 when an expression cannot be evaluated for the event.`,
 		Example: `  penstock routes test -c penstock.yaml --type orders/invoice.paid
-  penstock routes test --type orders/invoice.paid --set data.total_amount=49.00
+  penstock routes test --type orders/invoice.paid --set 'data.total_amount="49.00"'
   penstock routes test --type contact.created --data @contact.json --no-env
   penstock routes test -c new.yaml --event 4711 --server http://127.0.0.1:8081`,
 		Args: cobra.NoArgs,
@@ -53,7 +53,7 @@ It exits with 1 when an expression cannot be evaluated for the event.`,
 	flags.BoolVar(&f.rules.noEnv, "no-env", false, "let variables and secret files be missing")
 	flags.StringVar(&f.eventType, "type", "", "a sample of this event type or subject")
 	flags.StringVar(&f.data, "data", "", "the sample's data: JSON, @file, or - for the standard input")
-	flags.StringArrayVar(&f.set, "set", nil, "set one value of the sample, path=value; may be given more than once")
+	flags.StringArrayVar(&f.set, "set", nil, "set one value of the sample, path=value, the value as JSON: 98 is a number, \"98\" a text; may be given more than once")
 	flags.IntVar(&f.version, "version", 0, "the sample's API version, 1 or 2 (default the highest in which the type is sent)")
 	flags.StringVar(&f.body, "body", "", "a request's whole body: a file, or - for the standard input")
 	flags.StringVar(&f.source, "source", "", "the source that a sample or a body comes through (default the first)")
@@ -256,7 +256,7 @@ func newTrialSink(t *app.Trials, a router.SinkAnswer) trialSink {
 			s.Note, s.Error = "", s.Note // what the sink cannot make of the event is a dead letter
 		}
 		if a.Transformed { // what it would be handed is worth showing all the same
-			s.Request = &routesRequest{Body: string(a.Event.Body)}
+			s.Request = &routesRequest{Body: string(a.Shown)}
 		}
 		return s
 	}

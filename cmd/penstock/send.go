@@ -55,7 +55,7 @@ event that was stored. When one is not, it exits with 1.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.data, "data", "", "the event's data: JSON, @file, or - for the standard input")
-	flags.StringArrayVar(&f.set, "set", nil, "set one value, path=value, as in data.total_amount=98; may be given more than once")
+	flags.StringArrayVar(&f.set, "set", nil, "set one value, path=value, the value as JSON: data.id=98 is a number, 'data.total_amount=\"98.00\"' a text; may be given more than once")
 	flags.IntVar(&f.count, "count", 1, "how many events to send")
 	flags.StringVar(&f.rate, "rate", "", "how many at most in a time: 50/s, 600/m (default as fast as they are answered)")
 	flags.IntVar(&f.version, "version", 0, "API version, 1 or 2 (default the highest in which the type is sent)")

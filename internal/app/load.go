@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/penstock/penstock/config"
@@ -74,6 +75,8 @@ func configOptions(o LoadOptions) config.Options {
 			return subject, false, catalog.Suggest(entry)
 		},
 		Survey: func(pattern string) config.Survey { return survey(catalog, pattern) },
+		Facts:  router.Facts(),
+		Type:   func(eventType string) config.TypeFacts { return typeFacts(catalog, eventType) },
 	}
 }
 
@@ -83,11 +86,32 @@ func survey(c *clickfunnels.Catalog, pattern string) config.Survey {
 	s := config.Survey{Types: len(found), OnlyV1: len(found) > 0}
 	for _, e := range found {
 		s.OnlyV1 = s.OnlyV1 && e.V1Only()
+		for _, v := range e.Versions {
+			if !slices.Contains(s.Versions, v) {
+				s.Versions = append(s.Versions, v)
+			}
+		}
 	}
 	if len(found) == 0 {
 		s.Nearest = nearestPattern(c, pattern)
 	}
 	return s
+}
+
+// typeFacts looks up an event type as it is sent.
+func typeFacts(c *clickfunnels.Catalog, eventType string) config.TypeFacts {
+	if e, ok := c.Lookup(eventType); ok {
+		return config.TypeFacts{Known: true, Subject: e.Subject, Versions: e.Versions}
+	}
+	near := eventType // perhaps it is a subject
+	if _, ok := c.Resolve(near); !ok {
+		near = c.Suggest(eventType)
+	}
+	e, ok := c.Resolve(near)
+	if !ok {
+		return config.TypeFacts{}
+	}
+	return config.TypeFacts{Nearest: e.Type}
 }
 
 // nearestPattern is the catalogue's suggestion with the wildcards of the

@@ -21,6 +21,9 @@ var _ console.Reloader = (*reloads)(nil)
 // applyLimit bounds what a reload asks of the event store.
 const applyLimit = 25 * time.Second
 
+// versionsLimit bounds what the state of reloads asks of it.
+const versionsLimit = 2 * time.Second
+
 // The occasions of a reload, for people.
 const (
 	byAPI    = "the admin API"
@@ -47,7 +50,7 @@ type reloads struct {
 	mu       sync.Mutex
 	state    console.ReloadState
 	watched  []string // the files that were read last
-	seen     string   // the print of what they held
+	seen     look     // what they held
 	stopping bool
 }
 
@@ -65,11 +68,36 @@ func (r *reloads) ReloadState() console.ReloadState {
 	s.Files = append([]string{}, r.watched...)
 	r.mu.Unlock()
 	s.FileRules = r.app.now().table.Version()
-	s.Rules, s.Versions = s.FileRules, 1
+	s.Rules, s.Versions, s.RulesAt = s.FileRules, 1, s.LoadedAt
 	if rt := r.app.router; rt != nil {
-		s.Rules, s.Versions = rt.Table().Version(), rt.Eras()
+		s.Rules, s.Versions = rt.Table().Version(), r.versions(rt)
+	}
+	if g := r.app.routing; g != nil {
+		if at := g.otherSince(); at.After(s.RulesAt) {
+			s.RulesAt = at
+		}
 	}
 	return s
+}
+
+// versions is how many versions of the routes are in use. Those of before are
+// kept for a while after everything is delivered, see routing.forgetAfter.
+func (r *reloads) versions(rt *router.Router) int {
+	kept := rt.Eras()
+	if kept < 2 {
+		return kept
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), versionsLimit)
+	defer cancel()
+	positions, err := r.app.broker.Positions(ctx)
+	if err != nil {
+		return kept
+	}
+	settled := map[string]uint64{}
+	for sink, p := range positions {
+		settled[sink] = p.Settled
+	}
+	return rt.InUse(settled)
 }
 
 // Reload implements console.Reloader.
@@ -94,7 +122,7 @@ func (r *reloads) reload(ctx context.Context, by string, dryRun bool) console.Re
 		return console.ReloadResult{DryRun: dryRun, Error: "another reload is under way", Hint: "ask again"}
 	}
 	if by == byFile && r.app.o.Load != nil {
-		if _, other := r.changed(); !other { // another reload was faster
+		if _, _, other := r.changed(); !other { // another reload was faster
 			return console.ReloadResult{OK: true}
 		}
 	}

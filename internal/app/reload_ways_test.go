@@ -145,6 +145,38 @@ func TestChangesOfFilesAreNoticed(t *testing.T) {
 	}
 }
 
+// TestVersionsInUse: routes of before are in use while events of their time
+// wait, and not because they are remembered a little longer.
+func TestVersionsInUse(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	r := newReceiver(t, func(int, got) int { <-release; return http.StatusOK })
+	dir := t.TempDir()
+	yaml := func(pattern string) string { return strings.Replace(oneSink(r.URL, ""), ">", pattern, 1) }
+	p := runFile(t, dir, yaml(">"), nil)
+	reload := func(pattern string) {
+		t.Helper()
+		p.write(t, dir, yaml(pattern))
+		p.reloaded(t)
+	}
+	versions := func() int { return p.reloads.ReloadState().Versions }
+	reload("order.>")
+	if n := versions(); n != 1 {
+		t.Errorf("%d versions are in use of an empty store, want 1", n)
+	}
+	accepted(t, p.url(), body("one", "order.created"))
+	eventually(t, "the event is under way", func() bool { return p.router.Worker("crm").State().Running == 1 })
+	reload("contact.>")
+	if n := versions(); n != 2 {
+		t.Errorf("%d versions are in use while an event waits, want 2", n)
+	}
+	close(release)
+	eventually(t, "one version is in use when it is delivered", func() bool { return versions() == 1 })
+	if s := p.reloads.ReloadState(); s.RulesAt != s.LoadedAt || s.RulesAt.IsZero() {
+		t.Errorf("the rules are in force since %s, loaded at %s; want the same", s.RulesAt, s.LoadedAt)
+	}
+}
+
 // TestComparingNoticesWhatNobodyTells asks as the ticker does.
 func TestComparingNoticesWhatNobodyTells(t *testing.T) {
 	t.Parallel()
@@ -160,20 +192,21 @@ func TestComparingNoticesWhatNobodyTells(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { a.Close() })
+	w := &watch{r: a.reloads}
 	a.reloads.load(false)
-	if a.reloads.settled(t.Context()) || a.reloads.stale() {
+	if w.settled(t.Context()) || a.reloads.stale() {
 		t.Error("the same files have changed")
 	}
 	p.write(t, dir, oneSink("http://127.0.0.1:1/two", ""))
-	if !a.reloads.settled(t.Context()) || !a.reloads.stale() {
+	if !w.settled(t.Context()) || !a.reloads.stale() {
 		t.Error("the change of a file was not noticed")
 	}
 	a.reloads.load(true)
-	if !a.reloads.settled(t.Context()) {
+	if !w.settled(t.Context()) {
 		t.Error("a change that a dry run has read is not noticed any more")
 	}
 	a.reloads.load(false)
-	if a.reloads.settled(t.Context()) {
+	if w.settled(t.Context()) {
 		t.Error("a change that was read is noticed again")
 	}
 }

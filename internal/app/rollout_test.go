@@ -129,6 +129,9 @@ func TestRolloutOfOtherRules(t *testing.T) {
 	eventually(t, "the first routes by the rules recorded last", func() bool {
 		return first.router.Table().Version() == second.router.Table().Version()
 	})
+	if s := first.reloads.ReloadState(); s.Rules == s.FileRules || !s.RulesAt.After(s.LoadedAt) {
+		t.Errorf("the first has rules %s in force since %s, its own since %s; want others, since later", s.Rules, s.RulesAt, s.LoadedAt)
+	}
 	// The first crashes and comes back before it has the new file.
 	at := "http://" + second.Addr().String() + "/webhooks/clickfunnels"
 	current.Store(&at)

@@ -51,6 +51,9 @@ type routing struct {
 
 	// horizon is the sequence up to which it is known what routes events.
 	horizon atomic.Uint64
+	// other is when another process was seen to have put its routes in force, in
+	// nanoseconds; 0: none has.
+	other atomic.Int64
 
 	mu     sync.Mutex // held for every look and every change
 	known  broker.Routing
@@ -367,12 +370,22 @@ func (g *routing) take(r broker.Routing) {
 		if before := g.router.Table().Version(); last != before {
 			g.log.Info("another process has put other routes in force; they route events stored from then on",
 				"rules", last, "before", before, "from_sequence", r.Eras[len(r.Eras)-1].From)
+			g.other.Store(time.Now().UnixNano())
 		}
 		g.follow(r)
 	}
 	if r.Announced == "" || time.Since(g.since) > announcedFor {
 		g.horizon.Store(max(g.horizon.Load(), r.Last))
 	}
+}
+
+// otherSince is when another process was seen to have put its routes in force
+// last; zero when none has.
+func (g *routing) otherSince() time.Time {
+	if n := g.other.Load(); n != 0 {
+		return time.Unix(0, n).UTC()
+	}
+	return time.Time{}
 }
 
 func sameEras(a, b broker.Routing) bool {

@@ -1,11 +1,10 @@
 package app
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -183,46 +182,48 @@ func (r *RuleTests) transforms(want config.Node, trial router.Trial) (failures [
 			failures = append(failures, fmt.Sprintf("%s: %s does not get the event", want.Get(sink).Pos(), sink))
 			continue
 		}
-		got, expected := canonicalJSON(trial.Sinks[at].Event.Body), canonicalJSON(want.Get(sink).JSON())
-		if !bytes.Equal(got, expected) {
-			failures = append(failures, fmt.Sprintf("%s gets another body\ngot  %s\nwant %s", sink, got, expected))
+		if lines := bodyChanges(&trial.Sinks[at], want.Get(sink).JSON()); len(lines) > 0 {
+			failures = append(failures, sink+" gets another body\n  "+strings.Join(lines, "\n  "))
 		}
 	}
 	return failures
 }
 
-// canonicalJSON writes JSON with sorted keys, and numbers of the same value in
-// the same way, as far as they are written with at most 17 digits.
-func canonicalJSON(body []byte) []byte {
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.UseNumber()
-	var v any
-	if d.Decode(&v) != nil {
-		return body
+// bodyChanges says in which values what a sink gets is not what is wanted. What
+// variables of the file went into is compared and not shown.
+func bodyChanges(a *router.SinkAnswer, want []byte) (lines []string) {
+	list, more, note := router.BodyChanges(a.Event.Body, want)
+	if note != "" {
+		return []string{"it is not JSON"}
 	}
-	text, err := json.Marshal(plainNumbers(v))
-	if err != nil {
-		return body
+	fit := map[string]string{}
+	shown, _, _ := router.BodyChanges(a.Shown, want)
+	for _, c := range shown {
+		fit[c.Path] = c.Before
 	}
-	return text
-}
-
-func plainNumbers(v any) any {
-	switch v := v.(type) {
-	case json.Number:
-		if f, err := v.Float64(); err == nil && len(v) <= 17 {
-			return f
+	for _, c := range list {
+		got, known := c.Before, true
+		if a.Hidden {
+			got, known = fit[c.Path]
 		}
-	case map[string]any:
-		for k := range v {
-			v[k] = plainNumbers(v[k])
+		switch {
+		case !known:
+			got = strconv.Quote(router.Hidden)
+		case got == "":
+			got = "nothing"
 		}
-	case []any:
-		for i := range v {
-			v[i] = plainNumbers(v[i])
+		if c.After == "" {
+			c.After = "nothing"
 		}
+		lines = append(lines, fmt.Sprintf("%s: got %s, want %s", c.Path, got, c.After))
 	}
-	return v
+	if more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more values", more))
+	}
+	if a.Hidden && len(lines) > 0 {
+		lines = append(lines, "(*** is not shown: a variable of the file is part of it)")
+	}
+	return lines
 }
 
 // Coverage returns what the tests that ran have looked at.
@@ -234,7 +235,7 @@ func (r *RuleTests) Coverage() Coverage {
 			c.Unmatched = append(c.Unmatched, route.Name)
 		}
 	}
-	for _, prefix := range r.prefixes() {
+	for _, prefix := range prefixesOf(r.trials.config) {
 		for _, entry := range r.trials.catalog.Entries() {
 			subject, known := r.trials.catalog.Canonical(entry.Type)
 			subject = prefix + subject
@@ -248,20 +249,4 @@ func (r *RuleTests) Coverage() Coverage {
 		}
 	}
 	return c
-}
-
-// prefixes are what the subjects of the sources begin with.
-func (r *RuleTests) prefixes() []string {
-	var out []string
-	for _, s := range r.trials.config.Sources {
-		prefix := s.SubjectPrefix
-		if prefix != "" {
-			prefix += "."
-		}
-		out = append(out, prefix)
-	}
-	if len(out) == 0 {
-		return []string{""}
-	}
-	return out
 }

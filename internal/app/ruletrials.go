@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/penstock/penstock/config"
 	"github.com/penstock/penstock/internal/clickfunnels"
+	"github.com/penstock/penstock/internal/delivery"
 	"github.com/penstock/penstock/internal/event"
 	"github.com/penstock/penstock/router"
 	"github.com/penstock/penstock/sinks"
@@ -75,7 +77,8 @@ func (t *Trials) Try(ctx context.Context, e *event.Event, now time.Time) router.
 	return t.table.Try(ctx, e, now)
 }
 
-// Preview shows what a sink would send for what it is handed.
+// Preview shows what a sink would send for what it is handed. router.Hidden
+// stands for what variables of the file have put into the body.
 func (t *Trials) Preview(a router.SinkAnswer) Preview {
 	at := slices.IndexFunc(t.config.Sinks, func(s config.Sink) bool { return s.Name == a.Sink })
 	if a.Err != nil || at < 0 {
@@ -89,6 +92,27 @@ func (t *Trials) Preview(a router.SinkAnswer) Preview {
 	if !ok {
 		return Preview{Err: fmt.Errorf("sinks of kind %s show no preview", t.config.Sinks[at].Kind)}
 	}
-	p, err := previewer.Preview(a.Event)
+	p, err := preview(previewer, &a)
 	return Preview{p, err}
+}
+
+// errHidden stands for an error that may quote a secret.
+var errHidden = errors.New("makes nothing of this event; why is not shown: a variable of the file is part of the transform")
+
+// preview asks a sink for what may be shown of its request. Whether there is one
+// depends on what the sink is really handed.
+func preview(s sinks.Previewer, a *router.SinkAnswer) (sinks.Preview, error) {
+	p, err := s.Preview(a.Event)
+	if !a.Hidden {
+		return p, err
+	}
+	if err != nil {
+		return sinks.Preview{}, delivery.Fail(delivery.ClassOf(err), errHidden)
+	}
+	e := a.Event
+	e.Body = a.Shown
+	if p, err = s.Preview(e); err != nil {
+		return sinks.Preview{}, errors.New("the request is not shown: a variable of the file is part of it")
+	}
+	return p, nil
 }

@@ -48,6 +48,8 @@ type Trial struct {
 	Err     error
 	Timings delivery.Timings
 	Took    time.Duration
+	// answer is what the routes make of the event.
+	answer router.SinkAnswer
 }
 
 // Try delivers one event to a sink of c, once and for real, without a queue or
@@ -125,6 +127,7 @@ func (t *Trial) choose(ctx context.Context, c *config.Config, o TrialOptions) er
 	if t.Event, err = sample(eventType); err != nil {
 		return err
 	}
+	t.answer = router.SinkAnswer{Event: t.Event}
 	t.shape(ctx, table, now)
 	return nil
 }
@@ -140,7 +143,7 @@ func (t *Trial) shape(ctx context.Context, table *router.Table, now time.Time) {
 			t.Route = "default"
 		}
 		if t.Err = delivery.Fail(delivery.Ours, answer.Err); t.Err == nil {
-			t.Event, t.Transformed = answer.Event, answer.Transformed
+			t.answer, t.Event, t.Transformed = answer, answer.Event, answer.Transformed
 		}
 	}
 }
@@ -180,7 +183,7 @@ func trialEvent(catalog *clickfunnels.Catalog, eventType, source, prefix string)
 // deliver makes the attempt.
 func (t *Trial) deliver(ctx context.Context, s sinks.Sink, timeout time.Duration) {
 	if p, ok := s.(sinks.Previewer); ok {
-		request, err := p.Preview(t.Event)
+		request, err := preview(p, &t.answer)
 		if err != nil {
 			t.Err = err
 			return

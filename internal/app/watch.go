@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -19,10 +20,13 @@ import (
 
 const (
 	// watchSettles is how long the files have to stay the same before they are
-	// read: editors and ConfigMaps change them in several steps.
+	// read, when one was put in the place of another: ConfigMaps change several.
 	watchSettles = 150 * time.Millisecond
-	// watchPatience bounds the wait for that.
-	watchPatience = 3 * time.Second
+	// watchWritten is how long when one was written to: who writes it may pause,
+	// and what is there so far may be a configuration.
+	watchWritten = time.Second
+	// watchPatience bounds the wait for that; then it begins anew by and by.
+	watchPatience = 10 * time.Second
 	// watchGathers is how long what the system tells is gathered.
 	watchGathers = 50 * time.Millisecond
 	// watchEvery is how often the files are compared where nobody tells of a
@@ -36,7 +40,10 @@ const (
 // ctx is done.
 func (r *reloads) run(ctx context.Context) error {
 	if t := r.app.telemetry; t != nil {
-		t.Reloaded(r.ReloadState().LoadedAt)
+		r.mu.Lock()
+		at := r.state.LoadedAt
+		r.mu.Unlock()
+		t.Reloaded(at)
 	}
 	w := r.newWatch()
 	defer w.close()
@@ -55,15 +62,17 @@ func (r *reloads) run(ctx context.Context) error {
 			r.reload(ctx, bySignal, false)
 			w.follow()
 			continue
-		case <-w.events():
+		case e := <-w.events():
+			w.note(e)
 			w.gather(ctx)
 		case err := <-w.errors():
 			r.log.Warn("changes of files may have gone unnoticed, comparing them", "err", err)
 		case <-tick.C:
 		}
-		if w.on && r.settled(ctx) {
+		if w.on && w.settled(ctx) {
 			r.reload(ctx, byFile, false)
 			w.follow()
+			w.written = nil
 		}
 	}
 }
@@ -78,7 +87,7 @@ func (r *reloads) stale() bool {
 func (r *reloads) forgetSeen() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.seen = ""
+	r.seen.print = ""
 }
 
 // watch knows when the files hold something else. Directories are watched, not
@@ -88,6 +97,10 @@ type watch struct {
 	on     bool
 	notify *fsnotify.Watcher // nil: there is only the comparing
 	dirs   []string
+	// written are the files that were written to, as the system tells, since the
+	// files were read last.
+	written map[string]bool
+	sleep   func(context.Context, time.Duration) error // nil: sleep
 }
 
 func (r *reloads) newWatch() *watch {
@@ -100,7 +113,7 @@ func (r *reloads) newWatch() *watch {
 		r.log.Warn("changes of files are not told of by the system, comparing them now and then", "err", err, "every", watchEvery)
 	}
 	r.mu.Lock()
-	r.seen = r.print(r.watched)
+	r.seen = r.look(r.watched)
 	r.mu.Unlock()
 	w.follow()
 	return w
@@ -128,17 +141,36 @@ func (w *watch) errors() <-chan error {
 }
 
 // gather lets what comes together count as one change.
-func (w *watch) gather(ctx context.Context) {
-	if sleep(ctx, watchGathers) != nil {
-		return
+func (w *watch) gather(ctx context.Context) { _ = w.pause(ctx, watchGathers) }
+
+// pause waits, and notes what the system has told meanwhile.
+func (w *watch) pause(ctx context.Context, d time.Duration) error {
+	wait := w.sleep
+	if wait == nil {
+		wait = sleep
+	}
+	if err := wait(ctx, d); err != nil {
+		return err
 	}
 	for {
 		select {
-		case <-w.events():
+		case e := <-w.events():
+			w.note(e)
 		default:
-			return
+			return nil
 		}
 	}
+}
+
+// note remembers what was written to.
+func (w *watch) note(e fsnotify.Event) {
+	if !e.Has(fsnotify.Write) {
+		return
+	}
+	if w.written == nil {
+		w.written = map[string]bool{}
+	}
+	w.written[e.Name] = true
 }
 
 // follow watches the directories of all files that are read now, and of those
@@ -205,58 +237,116 @@ func (r *reloads) files(named []string) []string {
 	return out
 }
 
-// print changes when the content of a file does, or which files there are.
-func (r *reloads) print(named []string) string {
-	h := sha256.New()
+// look is what files were found to be.
+type look struct {
+	print string // of the contents, and of which files there are
+	files map[string]found
+}
+
+// found is one file: which it is, and what it holds.
+type found struct {
+	info  os.FileInfo // nil: there is none, or no regular one
+	print string
+}
+
+// look looks at the files that are named and those that would be read now.
+func (r *reloads) look(named []string) look {
+	l, all := look{files: map[string]found{}}, sha256.New()
 	for _, file := range r.files(named) {
-		fmt.Fprintf(h, "%q\n", file)
-		digest(h, file)
+		h := sha256.New()
+		f := found{info: digest(h, file)}
+		f.print = string(h.Sum(nil))
+		l.files[file] = f
+		fmt.Fprintf(all, "%q %x\n", file, f.print)
 	}
-	return string(h.Sum(nil))
+	l.print = string(all.Sum(nil))
+	return l
+}
+
+// same reports that nothing was done to the files between two looks.
+func (l look) same(o look) bool {
+	return l.print == o.print && maps.EqualFunc(l.files, o.files, func(a, b found) bool {
+		return (a.info == nil) == (b.info == nil) && (a.info == nil || os.SameFile(a.info, b.info) && a.info.ModTime().Equal(b.info.ModTime()))
+	})
 }
 
 // digest adds what a file holds, or that it cannot be read.
-func digest(h io.Writer, file string) {
+func digest(h io.Writer, file string) os.FileInfo {
 	info, err := os.Stat(file)
 	if err != nil || !info.Mode().IsRegular() {
 		fmt.Fprintf(h, "no file %t\n", errors.Is(err, os.ErrNotExist))
-		return
+		return nil
 	}
 	f, err := os.Open(file)
 	if err != nil {
 		fmt.Fprintf(h, "unreadable\n")
-		return
+		return info
 	}
 	defer f.Close()
 	if _, err := io.Copy(h, io.LimitReader(f, watchedBytes)); err != nil {
 		fmt.Fprintf(h, "torn\n")
 	}
+	return info
 }
 
-// changed returns the print of the files when it is another than that of what
-// was read last.
-func (r *reloads) changed() (print string, other bool) {
+// changed looks at the files, and says whether they hold something else than
+// what was read last.
+func (r *reloads) changed() (now, seen look, other bool) {
 	r.mu.Lock()
 	named, seen := r.watched, r.seen
 	r.mu.Unlock()
-	print = r.print(named)
-	return print, print != seen
+	now = r.look(named)
+	return now, seen, now.print != seen.print
 }
 
 // settled reports that the files hold something else than when they were last
-// read, once they stay as they are.
-func (r *reloads) settled(ctx context.Context) bool {
-	now, other := r.changed()
-	for end := time.Now().Add(watchPatience); other && time.Now().Before(end); {
-		if sleep(ctx, watchSettles) != nil {
+// read, once nothing is done to them for as long as it takes to believe that
+// they are whole.
+func (w *watch) settled(ctx context.Context) bool {
+	now, _, other := w.r.changed()
+	quiet := time.Duration(0)
+	for waited := time.Duration(0); other && waited < watchPatience; waited += watchSettles {
+		if w.pause(ctx, watchSettles) != nil {
 			return false
 		}
-		before := now
-		if now, other = r.changed(); now == before {
-			break
+		before, seen := now, look{}
+		now, seen, other = w.r.changed()
+		if quiet += watchSettles; !now.same(before) {
+			quiet = 0
+		}
+		if other && quiet >= w.needed(now, seen) {
+			return true
 		}
 	}
-	return other
+	return false
+}
+
+// needed is how long the files have to stay the same. One that has come into
+// the place of another, by a rename or a link, was whole before.
+func (w *watch) needed(now, seen look) time.Duration {
+	for file, f := range now.files {
+		before := seen.files[file]
+		if f.info == nil || f.print == before.print {
+			continue
+		}
+		if before.info == nil || os.SameFile(f.info, before.info) || w.wasWritten(file) {
+			return watchWritten
+		}
+	}
+	return watchSettles
+}
+
+// wasWritten reports that the system told of a file under its name, or under
+// that which a link leads to, that it was written to.
+func (w *watch) wasWritten(file string) bool {
+	names := []string{file}
+	if target, err := filepath.EvalSymlinks(file); err == nil {
+		names = append(names, target)
+	}
+	return slices.ContainsFunc(names, func(name string) bool {
+		abs, err := filepath.Abs(name)
+		return err == nil && w.written[abs]
+	})
 }
 
 // load reads the files and, unless dryRun, remembers what they held.
@@ -267,7 +357,7 @@ func (r *reloads) load(dryRun bool) (*config.Config, config.Mistakes) {
 	r.mu.Lock()
 	named := r.watched
 	r.mu.Unlock()
-	before := r.print(named)
+	before := r.look(named)
 	next, ms := r.app.o.Load()
 	if next != nil {
 		named = next.WatchFiles
@@ -275,8 +365,8 @@ func (r *reloads) load(dryRun bool) (*config.Config, config.Mistakes) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	// A change meanwhile is one to be seen.
-	if same := r.print(r.watched) == before; same {
-		before = r.print(named)
+	if same := r.look(r.watched).print == before.print; same {
+		before = r.look(named)
 	}
 	r.watched, r.seen = named, before
 	return next, ms

@@ -23,9 +23,17 @@ type Assignment struct {
 func ParseAssignment(s string) (Assignment, error) {
 	path, value, found := strings.Cut(s, "=")
 	if !found || path == "" {
-		return Assignment{}, fmt.Errorf("%q is not an assignment; write path=value, as in data.total_amount=98", s)
+		return Assignment{}, fmt.Errorf("%q is not an assignment; write path=value, as in data.id=98", s)
 	}
 	return Assignment{Path: path, Value: value}, nil
+}
+
+// Check refuses a path that has an empty step.
+func (a Assignment) Check() error {
+	if slices.Contains(strings.Split(a.Path, "."), "") {
+		return fmt.Errorf("%q is not a path: a step of it is empty; write one dot between steps, as in data.total_amount", a.Path)
+	}
+	return nil
 }
 
 // raw returns the value as JSON text.
@@ -39,6 +47,9 @@ func (a Assignment) raw() []byte {
 // apply returns body, valid JSON, with the value at the path replaced. All
 // other bytes stay as they are.
 func (a Assignment) apply(body []byte) ([]byte, error) {
+	if err := a.Check(); err != nil {
+		return nil, err
+	}
 	start, end, value, err := locate(body, strings.Split(a.Path, "."), a.raw())
 	if err != nil {
 		return nil, fmt.Errorf("set %s: %w", a.Path, err)

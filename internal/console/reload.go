@@ -91,6 +91,9 @@ type ReloadState struct {
 	// files, unless another process has recorded other ones since.
 	Rules     string `json:"rules,omitempty"`
 	FileRules string `json:"file_rules,omitempty"`
+	// RulesAt is since when those routes are in force: LoadedAt, or when this
+	// process saw that another had put others in force.
+	RulesAt time.Time `json:"rules_at,omitzero"`
 	// Versions is how many versions of the routes are in use: more than one
 	// while events wait that were stored before a change.
 	Versions int `json:"versions,omitempty"`

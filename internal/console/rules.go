@@ -20,9 +20,10 @@ const (
 	mostExamples = 100
 	diffTimeout  = time.Hour
 	diffPatience = time.Second
-	// tellEvery is how often progress is told, tellSoFar what was found.
+	// tellEvery is how often progress is told, and what was found. The latter
+	// takes at most one part in tellShare of the time.
 	tellEvery = 200 * time.Millisecond
-	tellSoFar = time.Second
+	tellShare = 20
 )
 
 // Rules tries rules on stored events. Its methods may be called concurrently;
@@ -113,21 +114,22 @@ func (s *Server) takeDiffing(ctx context.Context) bool {
 	return false
 }
 
-// soFar tells progress, and now and then what was found, for who stops waiting.
+// soFar tells progress and what was found, for who stops waiting: that is to
+// be no older than the progress that was seen, unless it is much to tell.
 func soFar(w *lines) func(SearchProgress, func() delivery.Difference) {
-	var told, found time.Time
+	var told, again time.Time
 	return func(p SearchProgress, difference func() delivery.Difference) {
 		now := time.Now()
 		if now.Sub(told) < tellEvery {
 			return
 		}
 		told = now
-		w.write(DiffLine{Progress: &p})
-		if now.Sub(found) >= tellSoFar {
-			found = now
+		if p.Searched > 0 && !now.Before(again) {
 			d := difference()
 			w.write(DiffLine{SoFar: &d})
+			again = now.Add(tellShare * time.Since(now))
 		}
+		w.write(DiffLine{Progress: &p})
 	}
 }
 

@@ -36,6 +36,7 @@ file is a warning, and no line that holds one is ever shown.
 | size | ` + "`512KiB`, `1MiB`, `10GB`" + `, or a number of bytes |
 | rate | ` + "`50/s`, `600/m`, `1000/h`, `unlimited`, or `{rate: 50/s, burst: 10}`" + ` |
 | start | ` + "`now`, `beginning`, `-24h`, or a time such as `2026-01-31T08:00:00Z`" + ` |
+| time | ` + "`2026-01-31T08:00:00Z`" + ` |
 | file | its name; a relative one is looked for in the configuration's folder |
 | network | ` + "`10.0.0.0/8`" + `, or one address |
 | name | lower-case letters, digits and dashes, at most 63 |
@@ -51,6 +52,8 @@ func (f File) ConfigPage() string {
 	table(&b, "## sinks", "Destinations, by name. Every kind has these keys and its own: "+f.kindLinks()+".", f.Sink)
 	table(&b, "## routes", "Rules, a list. Every one is looked at; an event goes once to each sink that the matching ones name.", f.Route)
 	b.WriteString("\n## default\n\nThe sinks of events that no route matched: a list of names, or one.\n")
+	table(&b, "## tests", "What the routes have to make of events, a list, here or in files whose names end with `_test.yaml` beside this one. "+
+		"`penstock test` runs them; see [rules.md](rules.md).", f.Test)
 	return b.String()
 }
 

@@ -41,6 +41,7 @@ func TestEveryKeyShowsAValue(t *testing.T) {
 	each("source.", f.Source, check)
 	each("sink.", f.Sink, check)
 	each("route.", f.Route, check)
+	each("test.", f.Test, check)
 	for kind, k := range f.Kinds {
 		each(kind+".", k.Keys, check)
 	}

@@ -40,6 +40,7 @@ const (
 	Rate     Form = "rate"
 	Start    Form = "start"
 	Network  Form = "network"
+	Time     Form = "time"
 	Secret   Form = "secret"
 	List     Form = "list"
 	Mapping  Form = "mapping"
@@ -61,6 +62,10 @@ type Key struct {
 	Sample   string
 	Words    []string
 	Required bool
+	// Filled: of a list or a mapping, that it holds something.
+	Filled bool
+	// Shapes are what an Any may be, in words of JSON Schema; none: anything.
+	Shapes []string
 	// Auto: the word auto stands for a value that is chosen at the start.
 	Auto bool
 	// Item is what a List holds, or what stands under the user's keys of a
@@ -77,7 +82,7 @@ func (k Key) HasFile() bool {
 
 // File is the whole configuration file.
 type File struct {
-	Server, Broker, Source, Sink, Route []Key
+	Server, Broker, Source, Sink, Route, Test []Key
 	// Kinds are the kinds of sinks, by name.
 	Kinds map[string]Kind
 	// SourceKinds are the kinds of sources.
@@ -107,7 +112,7 @@ func Describe(root string, sourceKinds []string) (File, error) {
 	f := File{
 		Server: d.structure(reflect.ValueOf(c.Server)), Broker: d.structure(reflect.ValueOf(c.Broker)),
 		Source: d.structure(reflect.ValueOf(c.Sources[0])), Sink: d.structure(reflect.ValueOf(c.Sinks[0])),
-		Route: d.structure(reflect.ValueOf(c.Routes[0])),
+		Route: d.structure(reflect.ValueOf(c.Routes[0])), Test: d.structure(reflect.ValueOf(config.Test{})),
 		Kinds: map[string]Kind{}, SourceKinds: sourceKinds,
 	}
 	f.Source[0].Required, f.Sink[0].Required = true, true // the loader says so of kind, not a tag
@@ -197,6 +202,10 @@ func (d *describer) structure(v reflect.Value) []Key {
 		if bounded.Form == Text && slices.Contains(tag[1:], "path") {
 			bounded.Form = Path
 		}
+		if f.Tag.Get("filled") != "" {
+			k.Required, k.Filled = true, true
+		}
+		k.Shapes = strings.Fields(f.Tag.Get("shapes"))
 		k.Sample = f.Tag.Get("example")
 		doc, err := d.comments.of(v.Type(), f.Name)
 		d.note(err)
@@ -227,6 +236,8 @@ func (d *describer) value(v reflect.Value) Key {
 		return Key{Form: Rate, Default: "unlimited"}
 	case config.Start:
 		return Key{Form: Start, Default: "now"}
+	case config.TestTime:
+		return Key{Form: Time}
 	case netip.Prefix:
 		return Key{Form: Network}
 	case config.Ref:

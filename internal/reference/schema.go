@@ -20,6 +20,11 @@ const (
 	ratePattern     = `^(unlimited|[0-9]+(\.[0-9]+)? ?/ ?[smh])$`
 	startPattern    = `^(now|beginning|-[0-9].*|[0-9]{4}-[0-9]{2}-[0-9]{2}.*)$`
 	namePattern     = `^[a-z0-9][a-z0-9-]{0,62}$`
+	timePattern     = `^[0-9]{4}-[0-9]{2}-[0-9]{2}T`
+	// What is written between quotes is read all the same.
+	wholePattern  = `^[+-]?[0-9]+$`
+	numberPattern = `^[+-]?[0-9.]+([eE][+-]?[0-9]+)?$`
+	switchPattern = `^(true|True|TRUE|false|False|FALSE)$`
 )
 
 // Schema writes the JSON Schema (2020-12) of the file. It refuses what is wrong
@@ -43,6 +48,7 @@ func (f File) Schema() ([]byte, error) {
 			"sources": section("Senders, by name, and how their requests are verified.", f.sources()),
 			"sinks":   section("Destinations, by name, and how events are delivered to them.", f.sinks()),
 			"routes":  object{"description": "Rules: which events go to which sinks.", "type": []string{"array", "null"}, "items": mapping(f.Route)},
+			"tests":   object{"description": "What the routes have to make of events; penstock test runs them.", "type": []string{"array", "null"}, "items": mapping(f.Test)},
 			"default": object{"description": "The sinks of events that no route matched.", "anyOf": []object{names(), {"type": "null"}}},
 		},
 		"$defs": f.definitions(),
@@ -160,11 +166,11 @@ func (k Key) shape() object {
 	case Word:
 		return object{"anyOf": []object{{"enum": words(k.Words)}, variable()}}
 	case Whole:
-		return object{"anyOf": []object{k.bounded("integer"), variable()}}
+		return object{"anyOf": []object{k.bounded("integer"), quoted(wholePattern), variable()}}
 	case Number:
-		return object{"anyOf": []object{k.bounded("number"), variable()}}
+		return object{"anyOf": []object{k.bounded("number"), quoted(numberPattern), variable()}}
 	case Switch:
-		return object{"anyOf": []object{{"type": "boolean"}, variable()}}
+		return object{"anyOf": []object{{"type": "boolean"}, quoted(switchPattern), variable()}}
 	case Duration:
 		return object{"anyOf": []object{{"type": "string", "pattern": durationPattern, "minLength": 1}, {"const": 0}, variable()}}
 	case Size:
@@ -185,8 +191,17 @@ func (k Key) shape() object {
 		if k.Item != nil {
 			return object{"type": "object", "additionalProperties": k.Item.schema()}
 		}
-		return mapping(k.Keys)
+		m := mapping(k.Keys)
+		if k.Filled {
+			m["minProperties"] = 1
+		}
+		return m
+	case Time:
+		return quoted(timePattern)
 	case Any:
+		if len(k.Shapes) > 0 {
+			return object{"type": k.Shapes, "minLength": 1}
+		}
 		return object{}
 	}
 	return object{"type": []string{"string", "number", "boolean"}} // a plain word, whatever YAML takes it for
@@ -195,11 +210,17 @@ func (k Key) shape() object {
 // list is a list; one of texts may be written as a single text.
 func (k Key) list() object {
 	list := object{"type": "array", "items": k.Item.schema()}
+	if k.Filled {
+		list["minItems"] = 1
+	}
 	if k.Item.Form == Text || k.Item.Form == Path || k.Item.Form == Secret {
 		return object{"anyOf": []object{{"type": "string"}, list}}
 	}
 	return list
 }
+
+// quoted is a text of a form.
+func quoted(pattern string) object { return object{"type": "string", "pattern": pattern} }
 
 func variable() object { return object{"$ref": "#/$defs/variable"} }
 

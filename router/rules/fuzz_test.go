@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -24,6 +25,8 @@ func FuzzCondition(f *testing.F) {
 		{`cel.bind(x, timestamp(data.at), x < now && date(x) != "")`, `{"data":{"at":"2026-11-24T11:00:00Z"}}`},
 		{`regex.replace(data.a, "(a*)", "\\1\\1") == event.id`, `{"data":{"a":"aaaa"}}`},
 		{"data.a == 1 &&\n  dta.b", `[`},
+		{`event.id == "e1" && (event.id in ["e2", "e1"] || !(1 > 2)) && headers["x-y"] != ""`, `{}`},
+		{`(event.id == "e1" || data.a == 1) && true || "x" in headers && !has(headers.z)`, `{"data":{"a":1}}`},
 		{`((((`, ``}, {`event.typ`, `{}`}, {`a.b.c`, `{}`}, {`1/0 == 1`, `{}`},
 	} {
 		f.Add(seed[0], []byte(seed[1]))
@@ -44,8 +47,13 @@ func FuzzCondition(f *testing.F) {
 		in := NewInput(&event.Event{ID: "e1", Body: body}, now)
 		var told *Error
 		if c != nil {
-			if _, err := c.Eval(t.Context(), in); err != nil && !errors.As(err, &told) {
+			is, err := c.Eval(t.Context(), in)
+			if err != nil && !errors.As(err, &told) {
 				t.Errorf("%v is not an Error", err)
+			}
+			facts := l.Facts(n.Get("x"))
+			if needed, asks := facts.Needs["id"]; err == nil && (facts.Never && is || facts.Always && !is || is && asks && !slices.Contains(needed, "e1")) {
+				t.Errorf("%q is %t, which cannot be by %+v", text, is, facts)
 			}
 			c.Explain(t.Context(), in)
 		}
