@@ -222,7 +222,8 @@ func syncOnce(dir string) error {
 // after it can miss one. It comes before the first event is taken in.
 func (b *Broker) Prepare(ctx context.Context, subs []delivery.Subscription) error {
 	for _, s := range subs {
-		if err := b.prepare(ctx, s); err != nil {
+		err := b.patiently(ctx, "set up queue of sink "+s.Sink, func(ctx context.Context) error { return b.prepare(ctx, s) })
+		if err != nil {
 			return err
 		}
 	}

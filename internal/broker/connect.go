@@ -124,6 +124,17 @@ func (b *Broker) openExternal(ctx context.Context) error {
 			return err
 		}
 	}
+	return b.patiently(ctx, "look at the streams", func(ctx context.Context) error {
+		if b.admin.nc != nil {
+			return b.provision(ctx)
+		}
+		return b.checkTaken(ctx, b.ingress, "unknown.>")
+	})
+}
+
+// patiently does f again, for a while, as long as a cluster that is electing
+// its leaders may be why it did not succeed.
+func (b *Broker) patiently(ctx context.Context, what string, f func(context.Context) error) error {
 	patience := cmp.Or(b.o.patience, patienceWithCluster)
 	// Without a deadline of its own each request gets the client's, and is sent
 	// again: one that came before there was a leader is never answered.
@@ -131,12 +142,8 @@ func (b *Broker) openExternal(ctx context.Context) error {
 	defer cancel()
 	defer time.AfterFunc(patience, cancel).Stop()
 	var last error
-	err := retrying(patient, b.o.Logger, "look at the streams", transient, func() (err error) {
-		if b.admin.nc != nil {
-			err = b.provision(patient)
-		} else {
-			err = b.checkTaken(patient, b.ingress, "unknown.>")
-		}
+	err := retrying(patient, b.o.Logger, what, transient, func() error {
+		err := f(patient)
 		if patient.Err() == nil || last == nil {
 			last = err // and not that the patience has ended
 		}
