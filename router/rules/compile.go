@@ -8,7 +8,6 @@ import (
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common"
-	"cel.dev/cel-go/common/cost"
 
 	"github.com/penstock/penstock/config"
 )
@@ -31,9 +30,6 @@ func (l *Language) compile(n config.Node, name string) (*expression, config.Mist
 	if issues.Err() != nil {
 		return nil, l.mistakes(n, issues)
 	}
-	if tooMuch(l.env, checked) {
-		return nil, config.Mistakes{n.ErrorAt(0, "is too much work for any event", "go through fewer values")}
-	}
 	program, err := l.program(checked)
 	if err != nil && filled {
 		return nil, config.Mistakes{n.Errorf("", "cannot be evaluated for any event", "")}
@@ -44,21 +40,6 @@ func (l *Language) compile(n config.Node, name string) (*expression, config.Mist
 	return &expression{
 		language: l, checked: checked, program: program, loops: loops(checked.NativeRep().Expr()), shown: n.Raw(), name: name, filled: filled, pos: n.Pos(),
 	}, nil
-}
-
-// tooMuch reports that an expression exceeds its bound whatever the event is.
-func tooMuch(env *cel.Env, checked *cel.Ast) bool {
-	estimate, err := env.EstimateCost(checked, unknownSizes{})
-	return err == nil && estimate.Min > maxCost
-}
-
-// unknownSizes knows nothing of the values of an event.
-type unknownSizes struct{}
-
-func (unknownSizes) EstimateSize(cost.AstNode) *cost.SizeEstimate { return nil }
-
-func (unknownSizes) EstimateCallCost(_, _ string, _ *cost.AstNode, _ []cost.AstNode) *cost.CallEstimate {
-	return nil
 }
 
 // mistakes puts what CEL says into our words, at their places.
@@ -95,8 +76,8 @@ func offset(text string, at common.Location) int {
 var (
 	undeclared = regexp.MustCompile(`^undeclared reference to '([^']*)'`)
 	overload   = regexp.MustCompile(`^found no matching overload for '([^']*)' applied to '(.*)'$`)
-	attribute  = regexp.MustCompile(`^event\.\??(\w+)`)
-	syntax     = regexp.MustCompile(`^Syntax error: (.*)$`)
+	eventField = regexp.MustCompile(`^event\.\??(\w+)`)
+	badSyntax  = regexp.MustCompile(`^Syntax error: (.*)$`)
 	unexpected = regexp.MustCompile(`(?:mismatched|extraneous|no viable alternative at) input '(.*?)'`)
 	missing    = regexp.MustCompile(`missing ('.*?')`)
 )
@@ -111,7 +92,7 @@ func (l *Language) translate(message, text string, at int) (what, hint string) {
 	if m := overload.FindStringSubmatch(message); m != nil {
 		return noOverload(m[1], m[2])
 	}
-	if m := syntax.FindStringSubmatch(message); m != nil {
+	if m := badSyntax.FindStringSubmatch(message); m != nil {
 		return syntaxError(m[1])
 	}
 	if strings.Contains(message, "invalid argument to has() macro") {
@@ -128,7 +109,7 @@ func (l *Language) unknownName(name, rest string) (what, hint string) {
 		}
 	}
 	if name == varEvent || strings.HasPrefix(name, "event.") {
-		m := attribute.FindStringSubmatch(rest)
+		m := eventField.FindStringSubmatch(rest)
 		switch {
 		case m == nil:
 			return "event is not a value by itself", "write event. and one of " + strings.Join(attributes, ", ")

@@ -69,6 +69,7 @@ func example(t *cel.Type) string {
 // Eval asks the condition. Its error says which expression could not be
 // evaluated and why; it never holds what variables of the file stand for.
 func (c *Condition) Eval(ctx context.Context, in *Input) (bool, error) {
+	in.meter.reset()
 	out, err := c.eval(ctx, in)
 	if err != nil {
 		return false, err
@@ -135,11 +136,13 @@ func (e *expression) excerpt() string {
 	return s
 }
 
+const tooMuchWork = "is too much work for this event"
+
 // explainError says what an error of CEL means for the one who wrote the rule.
 func explainError(err error) string {
 	var cancelled interpreter.EvalCancelledError
 	if errors.As(err, &cancelled) {
-		return "is too much work for this event"
+		return tooMuchWork
 	}
 	text := err.Error()
 	if key, ok := strings.CutPrefix(text, "no such key: "); ok {
@@ -151,9 +154,14 @@ func explainError(err error) string {
 	return strings.Join(strings.Fields(cut(text, 200)), " ")
 }
 
+// cut shortens a text to that many characters.
 func cut(s string, most int) string {
-	if r := []rune(s); len(r) > most {
-		return string(r[:most]) + "..."
+	n := 0
+	for i := range s {
+		if n == most {
+			return s[:i] + "..."
+		}
+		n++
 	}
 	return s
 }

@@ -134,7 +134,7 @@ func (e *explainer) value(text string) string {
 		v = o.GetValue()
 	}
 	var b bytes.Buffer
-	w := encoder{out: &b}
+	w := encoder{out: &b, meter: &e.in.meter}
 	if err := w.value(v, nil); err != nil {
 		return aType(v.Type().TypeName())
 	}
