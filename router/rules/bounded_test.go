@@ -153,7 +153,13 @@ func TestHostileConditionsAreBounded(t *testing.T) { // alone, to count what is 
 	}
 	for _, expression := range hostile() {
 		t.Run(expression[:min(len(expression), 80)], func(t *testing.T) {
-			c := mustCondition(t, expression)
+			c, ms := mustLanguage(t).Condition(node(t, quoted(expression)))
+			if len(ms) > 0 && strings.Contains(ms.Error(), "is too much work for any event") {
+				return // as good
+			}
+			if len(ms) > 0 {
+				t.Fatal(ms)
+			}
 			allocated, took, err := measured(func() error {
 				_, err := c.Eval(t.Context(), in)
 				return err
@@ -204,6 +210,9 @@ func TestHostileTransformsAreBounded(t *testing.T) {
 	} {
 		t.Run(yaml[:min(len(yaml), 60)], func(t *testing.T) {
 			tr, ms := mustLanguage(t).Transform(node(t, yaml))
+			if len(ms) > 0 && strings.Contains(ms.Error(), "is too much work for any event") {
+				return // as good
+			}
 			if len(ms) > 0 {
 				t.Fatal(ms)
 			}

@@ -104,11 +104,13 @@ func variables() []variable {
 }
 
 // program plans a checked expression.
-func (l *Language) program(checked *cel.Ast, options ...cel.EvalOption) (cel.Program, error) {
+func (l *Language) program(checked *cel.Ast) (cel.Program, error) { return l.programIn(l.env, checked) }
+
+func (l *Language) programIn(env *cel.Env, checked *cel.Ast) (cel.Program, error) {
 	limits := []cel.ProgramOption{
-		l.metered, cel.InterruptCheckFrequency(interruptEvery), cel.EvalOptions(append(options, cel.OptOptimize)...),
+		l.metered, cel.InterruptCheckFrequency(interruptEvery), cel.EvalOptions(cel.OptOptimize),
 	}
-	return l.env.Program(checked, limits...)
+	return env.Program(checked, limits...)
 }
 
 // loops reports that an expression goes through a list, so that it may take

@@ -58,9 +58,6 @@ func (l *Language) part(n config.Node, name string) (part, config.Mistakes) {
 		}
 		return a, ms
 	}
-	if n.Unresolved() {
-		return leaf{unset(n, name)}, nil
-	}
 	e, ms := l.compile(n, name)
 	return leaf{e}, ms
 }
