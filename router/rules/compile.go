@@ -268,9 +268,9 @@ func noOverload(function, types string) (what, hint string) {
 	}
 	what = fmt.Sprintf("%s does not work with %s", strings.ReplaceAll(name, "_", " "), types)
 	if strings.Contains(types, "string") && (strings.Contains(types, "int") || strings.Contains(types, "double")) {
-		hint = "make a number of the string with money(...) or double(...)"
-		if strings.HasPrefix(name, "=") || strings.HasPrefix(name, "!=") {
-			hint += ", or write the number between quotes"
+		hint = "write the number without quotes, or make one of the string with money(...)"
+		if name == "==" || name == "!=" {
+			hint = "write the number between quotes, or make one of the string with money(...)"
 		}
 	}
 	if types == "(double, int)" || types == "(int, double)" {

@@ -45,7 +45,7 @@ func (p *planner) constant(c *call, name string) (interpreter.InterpretableV2, e
 		return c, nil
 	}
 	if err, ok := v.(*types.Err); ok {
-		return nil, &constantError{c.blamed(), explainError(err), constantHint(name)}
+		return nil, &constantError{c.blamed(), constantFault(name, args, err), constantHint(name)}
 	}
 	return interpreter.NewConstValue(c.id, v), nil
 }
@@ -61,6 +61,18 @@ func folded(c *call, args []ref.Val) (v ref.Val) {
 		}
 	}()
 	return c.do(&meter{left: maxFolded}, args)
+}
+
+// constantFault is what is wrong with a constant.
+func constantFault(name string, args []ref.Val, err error) string {
+	s, ok := args[0].(types.String)
+	switch {
+	case ok && name == "duration":
+		return quotedShort(string(s)) + " is no duration"
+	case ok && name == "timestamp":
+		return quotedShort(string(s)) + " is no time"
+	}
+	return explainError(err)
 }
 
 // blamed is the argument to point at: the only one, or else the call.
@@ -98,9 +110,8 @@ func (c *call) known(name string, args []ref.Val) error {
 			c.invoke = func(_ *meter, args []ref.Val) ref.Val { return day(args[0], place) }
 		}
 	case strings.HasPrefix(name, "get"):
-		if e, ok := c.invoke(nil, []ref.Val{types.Timestamp{Time: time.Unix(0, 0)}, s}).(*types.Err); ok {
+		if types.IsError(c.invoke(nil, []ref.Val{types.Timestamp{Time: time.Unix(0, 0)}, s})) {
 			err = errors.New("unknown time zone " + quotedShort(string(s)))
-			_ = e
 		}
 	}
 	if err == nil {

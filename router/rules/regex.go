@@ -25,7 +25,7 @@ func regexSize(text string) (int, error) {
 	tree, err := syntax.Parse(text, syntax.Perl)
 	var wrong *syntax.Error
 	if errors.As(err, &wrong) {
-		return 0, fmt.Errorf("%s: %s", wrong.Code, short(wrong.Expr))
+		return 0, fmt.Errorf("is no regular expression: %s: %s", wrong.Code, short(wrong.Expr))
 	}
 	if err != nil {
 		return 0, err
