@@ -53,6 +53,9 @@ func (l *Language) compileFilled(e *expression, src source) config.Mistakes {
 	}
 	named := *e
 	if ms := l.build(&named, env, src.text).placed(src); len(ms) > 0 {
+		if e.unset {
+			beside(src.node, ms)
+		}
 		return ms
 	}
 	if e.unset {
@@ -67,6 +70,16 @@ func (l *Language) compileFilled(e *expression, src source) config.Mistakes {
 		what, hint = "has a variable whose value is wrong for every event", wrong[0].hint
 	}
 	return config.Mistakes{src.mistake(src.variable(), what, hint)}
+}
+
+// beside moves mistakes from the first letter of a value to its second: those
+// at the place of a value without a variable are taken for what follows from that.
+func beside(n config.Node, ms config.Mistakes) {
+	for i := range ms {
+		if ms[i].Pos == n.Pos() {
+			ms[i].Pos.Column++
+		}
+	}
 }
 
 // finding is what is wrong at a letter of a text, counted in characters.

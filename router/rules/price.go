@@ -20,7 +20,7 @@ func prices() map[string]price {
 	table := map[string]price{
 		operators.Add: addPrice, operators.In: inPrice, operators.OldIn: inPrice, "in": inPrice,
 
-		"size": readPrice, "contains": containsPrice, "startsWith": readPrice, "endsWith": readPrice, "trim": readPrice,
+		"size": containsPrice, "contains": containsPrice, "startsWith": readPrice, "endsWith": readPrice, "trim": readPrice,
 		"bool": textPrice, "bytes": textPrice, "double": textPrice, "duration": textPrice, "int": textPrice, "string": textPrice,
 		"timestamp": textPrice, "uint": textPrice, "base64.decode": textPrice, "base64.encode": textPrice, "strings.quote": textPrice,
 		"money":  textPrice,
@@ -56,7 +56,7 @@ func prices() map[string]price {
 // constantTime are the functions whose work does not depend on what they get.
 func constantTime() []string {
 	names := []string{
-		operators.LogicalNot, operators.Negate, operators.NotStrictlyFalse, operators.OldNotStrictlyFalse,
+		operators.LogicalNot, operators.Negate, operators.NotStrictlyFalse, "__not_strictly_false__",
 		operators.Modulo, operators.Multiply, operators.Divide, operators.Subtract,
 		operators.Equals, operators.NotEquals, // which pay as they go
 		operators.Less, operators.LessEquals, operators.Greater, operators.GreaterEquals,
@@ -87,7 +87,8 @@ func addPrice(m *meter, a, b, _ ref.Val) {
 // inPrice pays for the look at a map; a list pays as it is gone through.
 func inPrice(m *meter, a, _, _ ref.Val) { m.spend(length(a) / unitRead) }
 
-// containsPrice is that of a search in the worst case, which is slower than a look.
+// containsPrice is that of a search in the worst case, or of counting
+// characters, which is slower than a look.
 func containsPrice(m *meter, a, b, _ ref.Val) { m.spend((length(a) + length(b)) / unitMade) }
 
 func readPrice(m *meter, a, b, _ ref.Val) { m.spend((length(a) + length(b)) / unitRead) }
