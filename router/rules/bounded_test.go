@@ -170,6 +170,19 @@ func TestHostileConditionsAreBounded(t *testing.T) { // alone, to count what is 
 	}
 }
 
+// TestExplainTooMuchWork: also of such a condition the values are told.
+func TestExplainTooMuchWork(t *testing.T) {
+	t.Parallel()
+	in := NewInput(&event.Event{Body: hostileBody()}, now)
+	clauses := mustCondition(t, `data.zone == "x" || data.l.map(x, data.s + data.s).size() > 0`).Explain(t.Context(), in)
+	if len(clauses) != 2 || clauses[1].Err == nil || len(clauses[1].Seen) == 0 {
+		t.Fatalf("got %+v", clauses)
+	}
+	if seen := clauses[1].Seen[0]; seen.Path != "data.l" || !strings.HasPrefix(seen.Value, "[1,1") {
+		t.Errorf("saw %+v", seen)
+	}
+}
+
 // measured runs f and counts what it allocates, in bytes.
 func measured(f func() error) (uint64, time.Duration, error) {
 	var before, after runtime.MemStats

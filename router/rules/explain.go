@@ -171,6 +171,7 @@ func (e *explainer) value(text string) string {
 	if part == nil {
 		return "missing"
 	}
+	e.in.meter.reset() // what the whole condition did is no matter here
 	v, err := part.eval(e.ctx, e.in)
 	if err != nil {
 		return "missing"
