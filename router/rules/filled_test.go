@@ -107,3 +107,17 @@ func TestExplainBesideVariables(t *testing.T) {
 		})
 	}
 }
+
+// TestDollarsOutsideOfFiles: a text that is no part of a file has no variables.
+func TestDollarsOutsideOfFiles(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{`"${X}" == "$" + "{X}"`, `"$$".size() == 2`, `"a".matches("^a$") && "$" != ""`} {
+		c, ms := mustLanguage(t).Condition(config.TextNode("where", text))
+		if len(ms) > 0 {
+			t.Fatalf("%s: %v", text, ms)
+		}
+		if ok, err := c.Eval(t.Context(), NewInput(invoice(), now)); !ok || err != nil {
+			t.Errorf("%s: %v, %v", text, ok, err)
+		}
+	}
+}

@@ -37,6 +37,7 @@ func read(n config.Node) source {
 	s := source{node: n}
 	var text strings.Builder
 	raw, at := n.Raw(), 0
+	expanded := n.Unresolved() || raw != n.Text() // what is no part of a file has no variables
 	write := func(part string, moves bool) {
 		for _, r := range part {
 			text.WriteRune(r)
@@ -48,7 +49,7 @@ func read(n config.Node) source {
 	}
 	for raw != "" {
 		found := inFile.FindStringIndex(raw)
-		if found == nil {
+		if found == nil || !expanded {
 			found = []int{len(raw), len(raw)}
 		}
 		write(raw[:found[0]], true)
@@ -71,7 +72,9 @@ func read(n config.Node) source {
 
 // filled reports that variables of the file are part of the expression, so
 // that what is made of it may hold a secret.
-func (s source) filled() bool { return len(s.variables) > 0 }
+func (s source) filled() bool {
+	return len(s.variables) > 0 || s.text != s.node.Text() && !s.node.Unresolved()
+}
 
 // shown puts variables as they are written into a text about s.text.
 func (s source) shown(text string) string {
