@@ -34,7 +34,7 @@ func (l *loader) checkRoutes() {
 		}
 		l.checkTargets(refs(n.Get("to")))
 		if l.o.Expressions != nil {
-			l.check(l.o.Expressions(r)...)
+			l.report(l.o.Expressions(r)...) // these know what a placeholder is
 		}
 	}
 	l.checkTargets(refs(l.fallback))

@@ -113,7 +113,7 @@ func TestRuleDiff(t *testing.T) {
 		"backwards":             {console.DiffRequest{Since: "1h", Until: "2h"}, "until is before since"},
 		"too many examples":     {console.DiffRequest{Examples: 1000}, "examples must be 0 to 100"},
 		"a sink that is not":    {console.DiffRequest{Rules: config.RuleSet{Routes: []config.RuleRoute{{Match: []string{">"}, To: []string{"crm"}}}}}, `there is no sink "crm"`},
-		"an expression of old":  {console.DiffRequest{Rules: config.RuleSet{Routes: []config.RuleRoute{{When: &config.RulePart{Shape: config.Scalar, Text: "old()", Raw: "old()"}}}}}, "there is no old"},
+		"an expression of old":  {console.DiffRequest{Rules: config.RuleSet{Routes: []config.RuleRoute{{When: &config.RulePart{Shape: config.Scalar, Text: "old()", Raw: "old()"}}}}}, "there is no function old"},
 		"a part that is broken": {console.DiffRequest{Rules: config.RuleSet{Routes: []config.RuleRoute{{When: &config.RulePart{Shape: 9}}}}}, "is no part of a rule"},
 	} {
 		_, err := p.client().RulesDiff(t.Context(), tt.r, nil)

@@ -26,8 +26,12 @@ type expression struct {
 	pos      config.Pos
 	// unset: a variable in it has no value, so that it is not compiled.
 	unset bool
-	// filled: variables were filled in, so that nothing of it may be shown.
+	// filled: variables were filled in, so that only what shows allows may be
+	// shown of it.
 	filled bool
+	hidden map[int64]bool
+	named  *cel.Ast // with names in place of the variables; nil: not known
+	source source
 }
 
 // Condition is a compiled condition of a route. It is safe for concurrent use.
@@ -40,9 +44,6 @@ func (l *Language) Condition(n config.Node) (*Condition, config.Mistakes) {
 	if n.IsZero() {
 		return nil, nil
 	}
-	if n.Unresolved() {
-		return &Condition{*unset(n, "when")}, nil
-	}
 	e, ms := l.compile(n, "when")
 	if len(ms) > 0 {
 		return nil, ms
@@ -51,11 +52,6 @@ func (l *Language) Condition(n config.Node) (*Condition, config.Mistakes) {
 		return nil, config.Mistakes{n.ErrorAt(0, "needs a condition, got "+aType(t.String()), "compare it with something, as in "+example(t))}
 	}
 	return &Condition{*e}, nil
-}
-
-// unset stands for an expression with a variable that has no value.
-func unset(n config.Node, name string) *expression {
-	return &expression{shown: n.Raw(), name: name, pos: n.Pos(), unset: true}
 }
 
 // example is a condition that a value of the type may be part of.
@@ -69,6 +65,7 @@ func example(t *cel.Type) string {
 // Eval asks the condition. Its error says which expression could not be
 // evaluated and why; it never holds what variables of the file stand for.
 func (c *Condition) Eval(ctx context.Context, in *Input) (bool, error) {
+	in.meter.reset()
 	out, err := c.eval(ctx, in)
 	if err != nil {
 		return false, err
@@ -98,17 +95,25 @@ func (e *expression) eval(ctx context.Context, in *Input) (out ref.Val, err erro
 		return nil, e.fail(in.err.Error())
 	}
 	if ctx.Err() != nil {
-		return nil, &Error{text: e.name + ": interrupted", pos: e.pos, cause: ctx.Err()}
+		return nil, &Error{text: e.name + ": interrupted", why: "interrupted", pos: e.pos, cause: ctx.Err()}
 	}
-	if e.filled { // CEL quotes what it was given
-		return nil, e.fail("cannot be evaluated for this event")
+	return nil, e.fail(e.reason(err))
+}
+
+// reason says why an evaluation failed. CEL quotes what a part was given, so
+// nothing is said of those that hold variables.
+func (e *expression) reason(err error) string {
+	var at *types.Err
+	if e.filled && !isTooMuch(err) && (!errors.As(err, &at) || !e.shows(at.NodeID())) {
+		return "cannot be evaluated for this event; the part that holds a variable is not shown"
 	}
-	return nil, e.fail(explainError(err))
+	return explainError(err)
 }
 
 // Error is an expression that could not be evaluated for an event.
 type Error struct {
 	text  string
+	why   string // the end of text
 	pos   config.Pos
 	cause error
 }
@@ -122,7 +127,7 @@ func (e *Error) Pos() config.Pos { return e.pos }
 func (e *Error) Unwrap() error { return e.cause }
 
 func (e *expression) fail(why string) error {
-	return &Error{text: fmt.Sprintf("%s: %s: %s", e.name, e.excerpt(), why), pos: e.pos}
+	return &Error{text: fmt.Sprintf("%s: %s: %s", e.name, e.excerpt(), why), why: why, pos: e.pos}
 }
 
 // excerpt is the expression for a message.
@@ -135,11 +140,18 @@ func (e *expression) excerpt() string {
 	return s
 }
 
+// isTooMuch reports an evaluation that was ended by its meter.
+func isTooMuch(err error) bool {
+	var cancelled interpreter.EvalCancelledError
+	return errors.As(err, &cancelled)
+}
+
+const tooMuchWork = "is too much work for this event"
+
 // explainError says what an error of CEL means for the one who wrote the rule.
 func explainError(err error) string {
-	var cancelled interpreter.EvalCancelledError
-	if errors.As(err, &cancelled) {
-		return "is too much work for this event"
+	if isTooMuch(err) {
+		return tooMuchWork
 	}
 	text := err.Error()
 	if key, ok := strings.CutPrefix(text, "no such key: "); ok {
@@ -151,9 +163,14 @@ func explainError(err error) string {
 	return strings.Join(strings.Fields(cut(text, 200)), " ")
 }
 
+// cut shortens a text to that many characters.
 func cut(s string, most int) string {
-	if r := []rune(s); len(r) > most {
-		return string(r[:most]) + "..."
+	n := 0
+	for i := range s {
+		if n == most {
+			return s[:i] + "..."
+		}
+		n++
 	}
 	return s
 }

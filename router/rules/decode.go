@@ -11,6 +11,10 @@ import (
 // maxDepth bounds how deep the values of a body are nested.
 const maxDepth = 200
 
+// maxValues bounds how many values a body holds: each takes up to a hundred
+// bytes when it is decoded, and as few as two in the body.
+const maxValues = 300_000
+
 // decodeJSON reads one JSON value as encoding/json does into an any, with
 // numbers as they are written. It is most of what a condition costs, and so is
 // not left to encoding/json beyond the check: as all texts are parts of one
@@ -34,11 +38,18 @@ func notJSON(err error) error {
 }
 
 // decoder reads JSON that is valid. rest is what has not been read.
-type decoder struct{ rest string }
+type decoder struct {
+	rest   string
+	values int
+	none   map[string]any // stands for all objects without a key
+}
 
 func (d *decoder) value(depth int) (any, error) {
 	if depth > maxDepth {
 		return nil, fmt.Errorf("the body is nested more than %d deep", maxDepth)
+	}
+	if d.values++; d.values > maxValues {
+		return nil, fmt.Errorf("the body has more than %d values", maxValues)
 	}
 	switch d.peek() {
 	case '{':
@@ -80,8 +91,15 @@ func (d *decoder) peek() byte {
 func (d *decoder) skip(n int) { d.rest = d.rest[n:] }
 
 func (d *decoder) object(depth int) (any, error) {
-	m := map[string]any{}
 	d.skip(1)
+	if d.peek() == '}' {
+		d.skip(1)
+		if d.none == nil {
+			d.none = map[string]any{}
+		}
+		return d.none, nil
+	}
+	m := map[string]any{}
 	for d.peek() != '}' {
 		key, err := d.text()
 		if err != nil {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/types"
@@ -20,20 +21,36 @@ import (
 // encoder writes values as JSON. Keys of an object that the expression itself
 // spells out keep its order; those of any other are sorted, so that the same
 // event always makes the same bytes.
+//
+// What is written is paid for.
 type encoder struct {
 	out   *bytes.Buffer
+	meter *meter
 	depth int
+}
+
+var errWork = errors.New(tooMuchWork)
+
+// pay pays for n more bytes of output.
+func (w *encoder) pay(n int) error {
+	switch {
+	case w.out.Len()+n > maxOutput:
+		return errLarge
+	case !w.meter.take(1 + n/unitMade):
+		return errWork
+	}
+	return nil
 }
 
 // value writes v, which e made; e is nil when that is not known.
 func (w *encoder) value(v ref.Val, e ast.Expr) error {
 	w.depth++
 	defer func() { w.depth-- }()
-	switch {
-	case w.depth > maxDepth:
+	if w.depth > maxDepth {
 		return fmt.Errorf("is nested more than %d deep", maxDepth)
-	case w.out.Len() > maxOutput:
-		return errLarge
+	}
+	if err := w.pay(length(v)); err != nil {
+		return err
 	}
 	switch v := v.(type) {
 	case types.Double:
@@ -86,11 +103,70 @@ func (w *encoder) double(f float64) error {
 
 // native writes a value of a decoded body as it is: numbers as they were sent.
 func (w *encoder) native(v any) error {
-	if s, ok := v.(string); ok {
-		w.out.Write(appendString(w.out.AvailableBuffer(), s))
+	switch v := v.(type) {
+	case string:
+		return w.text(v)
+	case json.Number:
+		if err := w.pay(len(v)); err != nil {
+			return err
+		}
+		w.out.WriteString(string(v))
 		return nil
+	case []any:
+		return w.nativeList(v)
+	case map[string]any:
+		return w.nativeObject(v)
 	}
-	return w.marshal(v)
+	if err := w.pay(0); err != nil {
+		return err
+	}
+	return w.marshal(v) // true, false, null
+}
+
+func (w *encoder) text(s string) error {
+	if err := w.pay(len(s)); err != nil {
+		return err
+	}
+	w.out.Write(appendString(w.out.AvailableBuffer(), s))
+	return nil
+}
+
+func (w *encoder) nativeList(list []any) error {
+	if err := w.pay(2); err != nil {
+		return err
+	}
+	w.out.WriteByte('[')
+	for i, item := range list {
+		if i > 0 {
+			w.out.WriteByte(',')
+		}
+		if err := w.native(item); err != nil {
+			return err
+		}
+	}
+	w.out.WriteByte(']')
+	return nil
+}
+
+func (w *encoder) nativeObject(object map[string]any) error {
+	if err := w.pay(2 + len(object)); err != nil {
+		return err
+	}
+	w.out.WriteByte('{')
+	for i, key := range slices.Sorted(maps.Keys(object)) {
+		if i > 0 {
+			w.out.WriteByte(',')
+		}
+		if err := w.text(key); err != nil {
+			return err
+		}
+		w.out.WriteByte(':')
+		if err := w.native(object[key]); err != nil {
+			return err
+		}
+	}
+	w.out.WriteByte('}')
+	return nil
 }
 
 func (w *encoder) marshal(v any) error {
@@ -137,6 +213,9 @@ func (w *encoder) object(m traits.Mapper, e ast.Expr) error {
 	if native, ok := m.Value().(map[string]any); ok && (e == nil || e.Kind() != ast.MapKind) {
 		return w.native(native)
 	}
+	if !w.meter.take(costEntry * count(m)) {
+		return errWork
+	}
 	values := map[string]ref.Val{}
 	for it := m.Iterator(); it.HasNext() == types.True; {
 		key := it.Next()
@@ -163,7 +242,9 @@ func (w *encoder) object(m traits.Mapper, e ast.Expr) error {
 			w.out.WriteByte(',')
 		}
 		first = false
-		w.out.Write(appendString(w.out.AvailableBuffer(), name))
+		if err := w.text(name); err != nil {
+			return err
+		}
 		w.out.WriteByte(':')
 		if err := w.value(v, by[name]); err != nil {
 			return err
@@ -211,9 +292,22 @@ func keyName(key ref.Val) (string, error) {
 
 // appendString writes a string as JSON does, without escapes for HTML.
 func appendString(b []byte, s string) []byte {
+	if plain(s) {
+		return append(append(append(b, '"'), s...), '"')
+	}
 	var buf bytes.Buffer
 	e := json.NewEncoder(&buf)
 	e.SetEscapeHTML(false)
 	_ = e.Encode(s) // a string always encodes
 	return append(b, bytes.TrimSuffix(buf.Bytes(), []byte("\n"))...)
+}
+
+// plain reports a text that stands in JSON as it is.
+func plain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }

@@ -3,6 +3,7 @@ package rules
 import (
 	"bytes"
 	"context"
+	"errors"
 	"strings"
 
 	"cel.dev/cel-go/common/ast"
@@ -37,11 +38,15 @@ func (c *Condition) Explain(ctx context.Context, in *Input) []Clause {
 	if ok && err == nil {
 		return nil
 	}
-	if c.unset || c.filled { // its parts may be secrets
+	if c.unset || c.filled && c.named == nil { // its parts may be secrets
 		return []Clause{{Text: c.excerpt(), Err: err}}
 	}
 	e := explainer{ctx: ctx, in: in, c: c}
-	return e.clauses(c.checked.NativeRep().Expr())
+	root := c.checked.NativeRep().Expr()
+	if c.filled {
+		return e.clauses(root, c.named.NativeRep().Expr())
+	}
+	return e.clauses(root, root)
 }
 
 type explainer struct {
@@ -50,27 +55,59 @@ type explainer struct {
 	c   *Condition
 }
 
-func (e *explainer) clauses(x ast.Expr) []Clause {
-	if x.Kind() == ast.CallKind {
-		switch x.AsCall().FunctionName() {
-		case operators.LogicalAnd, operators.LogicalOr:
-			var out []Clause
-			for _, arg := range x.AsCall().Args() {
-				out = append(out, e.clauses(arg)...)
-			}
-			return out
+// clauses are those of x, which is shown as named is written.
+func (e *explainer) clauses(x, named ast.Expr) []Clause {
+	if args, shown := joined(x), joined(named); len(args) > 0 && len(args) == len(shown) {
+		var out []Clause
+		for i, arg := range args {
+			out = append(out, e.clauses(arg, shown[i])...)
 		}
+		return out
 	}
 	text := e.text(x)
 	part := e.part(text)
 	if part == nil {
 		return nil
 	}
+	part.filled = !e.c.shows(x.ID())
 	ok, err := (&Condition{*part}).Eval(e.ctx, e.in)
 	if ok && err == nil {
 		return nil
 	}
+	if e.c.filled {
+		text = e.named(named)
+		err = shownAs(err, text)
+	}
 	return []Clause{{Text: text, Err: err, Seen: e.seen(x)}}
+}
+
+// shownAs is the error of a part with the part as it may be shown.
+func shownAs(err error, text string) error {
+	var told *Error
+	if !errors.As(err, &told) {
+		return err
+	}
+	return &Error{text: "when: " + cut(text, 120) + ": " + told.why, why: told.why, pos: told.pos, cause: told.cause}
+}
+
+// joined are the parts that && or || joins.
+func joined(x ast.Expr) []ast.Expr {
+	if x.Kind() == ast.CallKind {
+		switch x.AsCall().FunctionName() {
+		case operators.LogicalAnd, operators.LogicalOr:
+			return x.AsCall().Args()
+		}
+	}
+	return nil
+}
+
+// named writes a part with its variables as they are written.
+func (e *explainer) named(x ast.Expr) string {
+	text, err := parser.Unparse(x, e.c.named.NativeRep().SourceInfo())
+	if err != nil {
+		return e.c.excerpt()
+	}
+	return e.c.source.shown(strings.Join(strings.Fields(text), " "))
 }
 
 // text writes a part of the condition.
@@ -101,11 +138,22 @@ func (e *explainer) seen(x ast.Expr) []Seen {
 	var out []Seen
 	had := map[string]bool{}
 	var walk func(x ast.Expr)
+	add := func(text string) {
+		if text != "" && !had[text] {
+			had[text] = true
+			out = append(out, Seen{text, e.value(text)})
+		}
+	}
 	walk = func(x ast.Expr) {
-		if x != nil && isPath(x) {
-			if text := e.text(x); text != "" && !had[text] {
-				had[text] = true
-				out = append(out, Seen{text, e.value(text)})
+		switch {
+		case isPath(x):
+			if e.c.shows(x.ID()) {
+				add(e.text(x))
+			}
+			return
+		case isPresence(x):
+			if e.c.shows(x.ID()) {
+				add(e.text(x.AsSelect().Operand()) + "." + x.AsSelect().FieldName())
 			}
 			return
 		}
@@ -123,6 +171,7 @@ func (e *explainer) value(text string) string {
 	if part == nil {
 		return "missing"
 	}
+	e.in.meter.reset() // what the whole condition did is no matter here
 	v, err := part.eval(e.ctx, e.in)
 	if err != nil {
 		return "missing"
@@ -134,11 +183,16 @@ func (e *explainer) value(text string) string {
 		v = o.GetValue()
 	}
 	var b bytes.Buffer
-	w := encoder{out: &b}
+	w := encoder{out: &b, meter: &e.in.meter}
 	if err := w.value(v, nil); err != nil {
 		return aType(v.Type().TypeName())
 	}
 	return short(b.String())
+}
+
+// isPresence reports has() of a field within a path.
+func isPresence(x ast.Expr) bool {
+	return x.Kind() == ast.SelectKind && x.AsSelect().IsTestOnly() && isPath(x.AsSelect().Operand())
 }
 
 // isPath reports a variable, or fields and constant places within one.
@@ -172,9 +226,6 @@ func parts(x ast.Expr) []ast.Expr {
 		}
 		return c.Args()
 	case ast.SelectKind:
-		if x.AsSelect().IsTestOnly() { // all that it says is whether it is there
-			return nil
-		}
 		return []ast.Expr{x.AsSelect().Operand()}
 	case ast.ListKind:
 		return x.AsList().Elements()

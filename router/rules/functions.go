@@ -1,8 +1,7 @@
 package rules
 
 import (
-	"strconv"
-	"strings"
+	"errors"
 	"time"
 
 	"cel.dev/cel-go/cel"
@@ -14,9 +13,8 @@ import (
 func additions() []cel.EnvOption {
 	return []cel.EnvOption{
 		// money reads an amount, written as a number or, as most senders do, as a
-		// string. Only plain decimals are amounts: "49.00", not "1e3" or "NaN". Its
-		// type is dyn, so that it may be compared with 49 as well as with 49.0.
-		cel.Function("money", cel.Overload("money_dyn", []*cel.Type{cel.DynType}, cel.DynType, cel.UnaryBinding(money))),
+		// string. Only plain decimals are amounts: "49.00", not "1e3" or "NaN".
+		cel.Function("money", cel.Overload("money_dyn", []*cel.Type{cel.DynType}, cel.DoubleType, cel.UnaryBinding(money))),
 		// days is a duration of that many days of 24 hours.
 		cel.Function("days", cel.Overload("days_int", []*cel.Type{cel.IntType}, cel.DurationType, cel.UnaryBinding(days))),
 		// date is the day of a time, as in 2026-11-20, in UTC or in a time zone.
@@ -38,22 +36,12 @@ func money(v ref.Val) ref.Val {
 	case types.Uint:
 		return types.Double(v)
 	case types.String:
-		if f, ok := amount(string(v)); ok {
-			return types.Double(f)
+		if n, ok := numeric(v); ok {
+			return n.ConvertToType(types.DoubleType)
 		}
-		return types.NewErr("money: %s is not an amount such as \"49.00\"", short(strconv.Quote(string(v))))
+		return types.NewErr("money: %s is not an amount such as \"49.00\"", quotedShort(string(v)))
 	}
 	return types.NewErr("money: needs a number or a string such as \"49.00\", got %s", v.Type().TypeName())
-}
-
-// amount reads a plain decimal.
-func amount(s string) (float64, bool) {
-	digits := strings.TrimPrefix(strings.TrimSpace(s), "-")
-	if len(digits) > 40 || strings.Trim(digits, "0123456789.") != "" || strings.Trim(digits, ".") != digits {
-		return 0, false
-	}
-	f, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
-	return f, err == nil
 }
 
 const maxDays = 100 * 365
@@ -66,15 +54,32 @@ func days(v ref.Val) ref.Val {
 	return types.Duration{Duration: time.Duration(n) * 24 * time.Hour}
 }
 
-func date(at, zone ref.Val) ref.Val {
-	t, isTime := at.(types.Timestamp)
-	name, isName := zone.(types.String)
-	if !isTime || !isName {
+func date(at, name ref.Val) ref.Val {
+	s, ok := name.(types.String)
+	if !ok {
 		return types.MaybeNoSuchOverloadErr(at)
 	}
-	place, err := time.LoadLocation(string(name))
+	place, err := zone(string(s))
+	if err != nil {
+		return types.WrapErr(err)
+	}
+	return day(at, place)
+}
+
+// zone is a time zone by its name in the database of time zones.
+func zone(name string) (*time.Location, error) {
+	place, err := time.LoadLocation(cut(name, 60))
 	if err != nil || name == "Local" {
-		return types.NewErr("date: unknown time zone %s; write it as Europe/Berlin", short(strconv.Quote(string(name))))
+		return nil, errors.New("unknown time zone " + quotedShort(name))
+	}
+	return place, nil
+}
+
+// day is the date of a time at a place.
+func day(at ref.Val, place *time.Location) ref.Val {
+	t, ok := at.(types.Timestamp)
+	if !ok {
+		return types.MaybeNoSuchOverloadErr(at)
 	}
 	return types.String(t.In(place).Format(time.DateOnly))
 }

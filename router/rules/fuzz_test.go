@@ -88,10 +88,13 @@ func FuzzDecode(f *testing.F) {
 		if wrong := d.Decode(&want); wrong != nil {
 			t.Fatal(wrong)
 		}
-		if err != nil {
+		if err != nil && len(body) < maxValues {
 			if bytes.Count(body, []byte("["))+bytes.Count(body, []byte("{")) <= maxDepth {
 				t.Errorf("refused: %v", err)
 			}
+			return
+		}
+		if err != nil {
 			return
 		}
 		if diff := cmp.Diff(want, got); diff != "" {

@@ -3,6 +3,7 @@ package rules
 import (
 	"encoding/json"
 	"strconv"
+	"strings"
 	"time"
 
 	"cel.dev/cel-go/cel"
@@ -17,6 +18,7 @@ import (
 type Input struct {
 	event *event.Event
 	now   time.Time
+	meter meter
 
 	decoded bool
 	body    any
@@ -36,6 +38,8 @@ func (in *Input) Parent() cel.Activation { return nil }
 // ResolveName implements cel.Activation.
 func (in *Input) ResolveName(name string) (any, bool) {
 	switch name {
+	case meterName:
+		return &in.meter, true
 	case "event.id":
 		return types.String(in.event.ID), true
 	case "event.type":
@@ -121,13 +125,27 @@ func (a adapter) NativeToValue(v any) ref.Val {
 	return types.DefaultTypeAdapter.NativeToValue(v)
 }
 
+// maxNumber bounds a number, in characters: it is read each time that it is
+// looked at.
+const maxNumber = 400
+
 func number(s string) ref.Val {
+	if len(s) > maxNumber {
+		return types.NewErr("the number %s is too long", short(s[:maxNumber]))
+	}
+	if strings.ContainsAny(s, ".eE") {
+		return double(s)
+	}
 	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
 		return types.Int(n)
 	}
 	if n, err := strconv.ParseUint(s, 10, 64); err == nil {
 		return types.Uint(n)
 	}
+	return double(s)
+}
+
+func double(s string) ref.Val {
 	f, err := strconv.ParseFloat(s, 64)
 	if err != nil {
 		return types.NewErr("the number %s is out of range", short(s))

@@ -19,13 +19,10 @@ const (
 	maxNodes = 5_000
 	// maxNesting bounds how deep an expression is nested.
 	maxNesting = 100
-	// maxCost bounds an evaluation in the units of CEL: about one for every
-	// operation and for every ten letters looked at.
-	maxCost = 1_000_000
+	// maxLoops bounds how deep macros that go through lists are nested.
+	maxLoops = 3
 	// maxRange bounds the lists that lists.range makes.
 	maxRange = 10_000
-	// maxRegexp bounds a compiled regular expression, in instructions.
-	maxRegexp = 2_000
 	// maxPrecision bounds the digits that format writes.
 	maxPrecision = 100
 	// interruptEvery is after how many turns of a loop the context is asked.
@@ -36,7 +33,7 @@ const (
 // concurrent use.
 type Language struct {
 	env     *cel.Env
-	guarded cel.ProgramOption
+	metered cel.ProgramOption
 }
 
 // New returns the language of this version.
@@ -50,11 +47,7 @@ func New() (*Language, error) {
 		cel.ParserExpressionSizeLimit(maxExpression),
 		cel.ParserRecursionLimit(maxNesting),
 		cel.ExpressionNodeLimit(maxNodes),
-		cel.RegexProgramSizeLimit(maxRegexp),
-		cel.ASTValidators(
-			cel.ValidateDurationLiterals(), cel.ValidateTimestampLiterals(), cel.ValidateRegexLiterals(),
-			cel.ValidateComprehensionNestingLimit(3),
-		),
+		cel.ASTValidators(cel.ValidateComprehensionNestingLimit(maxLoops)),
 		ext.Strings(ext.StringsMaxPrecision(maxPrecision)),
 		ext.Math(),
 		ext.Lists(ext.ListsMaxRangeSize(maxRange)),
@@ -71,9 +64,11 @@ func New() (*Language, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Language{env: env}
-	l.guarded, err = l.guard()
-	return l, err
+	planner, err := newPlanner(env)
+	if err != nil {
+		return nil, err
+	}
+	return &Language{env: env, metered: planner.decorate()}, nil
 }
 
 // variable is a name that expressions may use.
@@ -109,11 +104,13 @@ func variables() []variable {
 }
 
 // program plans a checked expression.
-func (l *Language) program(checked *cel.Ast, options ...cel.EvalOption) (cel.Program, error) {
+func (l *Language) program(checked *cel.Ast) (cel.Program, error) { return l.programIn(l.env, checked) }
+
+func (l *Language) programIn(env *cel.Env, checked *cel.Ast) (cel.Program, error) {
 	limits := []cel.ProgramOption{
-		l.guarded, cel.CostLimit(maxCost), cel.InterruptCheckFrequency(interruptEvery), cel.EvalOptions(append(options, cel.OptOptimize)...),
+		l.metered, cel.InterruptCheckFrequency(interruptEvery), cel.EvalOptions(cel.OptOptimize),
 	}
-	return l.env.Program(checked, limits...)
+	return env.Program(checked, limits...)
 }
 
 // loops reports that an expression goes through a list, so that it may take

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -53,7 +52,7 @@ func invoice() *event.Event {
 	return &event.Event{
 		ID: "e1", Type: "orders/invoice.paid", Subject: "orders.invoice.paid", Source: "clickfunnels", APIVersion: 2,
 		Received: now.Add(-time.Minute), ContentType: "application/json; charset=utf-8",
-		Body: []byte(`{"event_id":"e1","data":{"id":9007199254740993,"total_amount":"149.00","currency":"USD","count":49,"ratio":49.0,
+		Body: []byte(`{"event_id":"e1","data":{"id":9007199254740993,"total_amount":"149.00","currency":"USD","count":49,"digits":"9007199254740993","broken":"(","ratio":49.0,
 			"big":18446744073709551615,"none":null,"paid_at":"2026-11-24T11:00:00.000Z","tags":["vip","new"],"text":"aaaaaaaaaa",
 			"order":{"contact":{"email_address":"ada@example.com"},"id":7},"items":[{"sku":"A","n":2},{"sku":"B","n":1}]}}`),
 	}
@@ -71,12 +70,23 @@ func TestCondition(t *testing.T) {
 		{`money(data.total_amount) >= 100`, "true"},
 		{`money(data.count) == 49 && money(data.ratio) == 49`, "true"},
 		{`money("49.00") == 49.0 && money(" -3.10 ") < 0`, "true"},
-		{`money("1e3") > 1`, `money: "1e3" is not an amount`},
-		{`money("NaN") > 1`, `is not an amount`},
-		{`money("1,234.50") > 1`, `is not an amount`},
-		{`money("") > 1`, `is not an amount`},
 		{`money(data.none) > 1`, `needs a number or a string such as "49.00", got null_type`},
-		{`data.total_amount >= 100`, `money(...)`},
+		{`money(data.currency) > 1`, `money: "USD" is not an amount`},
+		{`money(data.count) * 2 == 98 && 2 * money(data.count) + 1 == 99`, "true"},
+		{`data.total_amount >= 100 && data.total_amount > 148.99 && 150 > data.total_amount`, "true"},
+		{`data.total_amount < 100`, "false"},
+		{`data.total_amount == 149 && data.total_amount == 149.0 && data.total_amount != 148`, "true"},
+		{`data.total_amount in [148, 149]`, "true"},
+		{`data.total_amount == "149.00" && data.total_amount != "149"`, "true"},
+		{`data.total_amount <= data.count`, "false"},
+		{`data.digits == 9007199254740993 && data.digits != 9007199254740992`, "true"},
+		{`data.currency > 100`, `the text "USD" is not a number`},
+		{`data.currency == 100`, "false"},
+		{`data.none > 100`, `cannot work with these types`},
+		{`data.order > 100`, `cannot work with these types`},
+		{`[data.total_amount] == [149]`, "false"},
+		{`date(now, data.currency) == ""`, "unknown time zone"},
+		{`data.text.matches(data.currency) || regex.extract(data.text, data.broken) == optional.of("")`, "missing closing"},
 		{`data.id == 9007199254740993`, "true"},
 		{`data.id == 9007199254740992`, "false"},
 		{`data.count == 49.0 && data.ratio == 49 && data.ratio > 48 && data.count < 49.5`, "true"},
@@ -101,7 +111,6 @@ func TestCondition(t *testing.T) {
 		{`timestamp(data.paid_at) < now && now - timestamp(data.paid_at) < duration("2h")`, "true"},
 		{`now - event.received <= days(1)`, "true"},
 		{`date(event.received) == "2026-11-24" && date(now, "Asia/Tokyo") == "2026-11-24"`, "true"},
-		{`date(now, "Nowhere/Else") == ""`, "unknown time zone"},
 		{`event.received.getHours() == 11 && event.received.getDayOfWeek("Europe/Berlin") == 2`, "true"},
 		{`event.id == "e1" && event.type == "orders/invoice.paid" && event.subject.startsWith("orders.")`, "true"},
 		{`event.source == "clickfunnels" && event.api_version == 2`, "true"},
@@ -148,8 +157,33 @@ func TestMistakes(t *testing.T) {
 		{"x: event.colour == ''", "1:4: event has no colour; it has id, type"},
 		{"x: has(event.id)", "1:"},
 		{"x: event == 1", "1:4: event is not a value by itself"},
-		{"x: moneyy(data.a) > 1", "1:10: there is no moneyy; did you mean money?"},
-		{"x: event.type > 1", "1:15: > does not work with (string, int); make a number"},
+		{"x: moneyy(data.a) > 1", "1:4: there is no function moneyy; did you mean money?"},
+		{"x: event.type > 1", "1:15: > does not work with (string, int); write the number without quotes, or make one of the string with money(...)"},
+		{"x: event.type == 1", "write the number between quotes, or make one"},
+		{`x: data.total > "100.00"`, `1:17: compares with the text "100.00" letter by letter`},
+		{`x: money(data.total) > "1"`, `1:22: > does not work with (double, string)`},
+		{`x: event.api_version == double(data.a)`, `write the whole number with a point`},
+		{`x: money("4,9") > 1`, `1:10: money: "4,9" is not an amount such as "49.00"; write it as money("49.00")`},
+		{`x: date(event.received, "Europe/Berln") == ""`, `1:25: unknown time zone "Europe/Berln"; write it as "Europe/Berlin"`},
+		{`x: event.received.getHours("Berln") == 1`, `1:28: unknown time zone "Berln"`},
+		{`x: regex.extract(event.id, "[") == optional.none()`, "1:28: is no regular expression: missing closing ]: [; regular expressions are those of RE2"},
+		{`x: timestamp("foo") < now`, `1:14: `},
+		{`x: duration("1 day") < duration("1h")`, `write it as duration("90s")`},
+		{`x: data.a == 1 || 1 / 0 == 1`, "1:21: "},
+		{`x: data.a.matches("((((a{1,50}){1,50}){1,50}){1,50})")`, "invalid repeat count"},
+		{`x: data.a.matches("((a{1,50}){1,20}){1,1}a{1,1000}a{1,1000}")`, "1:19: the regular expression is too large"},
+		{`x: event.id.intersect(data.a)`, "1:13: there is no function intersect; did you mean sets.intersects?"},
+		{`x: mony(data.a) > 1`, "1:4: there is no function mony; did you mean money?"},
+		{`x: regex.extrac(data.a, "b") == 1`, "1:"},
+		{`x: frobnicate(data.a)`, "1:4: there is no function frobnicate; there are size, has"},
+		{`x: data.a == 1 and data.b == 2`, `does not expect "and" here; write && for and`},
+		{`x: data.a == 1 OR data.b == 2`, `write || for or`},
+		{`x: not has(data.a)`, "write ! before"},
+		{`x: data.a is null`, "compare with =="},
+		{`x: data.a contains "x"`, `call it, as in data.name.contains("x")`},
+		{`x: "data.l.all(a, data.l.all(b, data.l.all(c, data.l.all(d, data.l.all(e, a + b + c + d + e > 1)))))"`, "goes through lists within lists more than 3 deep; join lists"},
+		{`x: "google.protobuf.Struct{} == data"`, "makes a google.protobuf.Struct; write a map"},
+		{`x: "[?data.a].size() == 1"`, "1:11: is always there, so that ? has no meaning"},
 		{"x: event.type", "1:4: needs a condition, got a string; compare it"},
 		{"x: 1 + 1", "1:4: needs a condition, got an int"},
 		{"x: data.a = 1", `1:11: "=" is not an operator; compare with ==`},
@@ -161,7 +195,7 @@ func TestMistakes(t *testing.T) {
 		{"x: {a: b}", "needs an expression, got several values"},
 		{"x: [a]", "needs an expression, got several values"},
 		{"x:", "has no value"},
-		{"x: lists.range(9000).map(a, lists.range(9000)).size() > 0", "is too much work for any event"},
+		{"x: lists.range(9000).all(a, lists.range(9000).all(b, a + b >= 0))", "is too much work for any event"},
 		{"x: has(data)", "1:8: has() needs a field"},
 	} {
 		t.Run(tt.yaml, func(t *testing.T) {
@@ -172,52 +206,6 @@ func TestMistakes(t *testing.T) {
 			}
 			if got := strings.Replace(ms.Error(), "penstock.yaml:", "", 1); !strings.Contains(strings.Replace(got, " x: ", " ", 1), tt.want) {
 				t.Errorf("got  %s\nwant %s", got, tt.want)
-			}
-		})
-	}
-}
-
-// TestBounded: whatever a rule does with whatever an event holds ends soon.
-func TestBounded(t *testing.T) { // alone, to count what is allocated
-	long := strings.Repeat("a", 100_000)
-	for _, expression := range []string{
-		`data.s.replace("", data.s).size() > 0`,
-		`data.s.replace("a", data.s).size() > 0`,
-		`data.s.split("").map(c, data.s + c).size() > 0`,
-		`data.s.split("").map(c, data.s.split("").map(d, d + c)).size() > 0`,
-		`data.list.map(a, data.list.map(b, data.list.map(c, a + b + c))).size() > 0`,
-		`data.list.map(a, data.s).join(data.s).size() > 0`,
-		`cel.bind(a, data.s + data.s, cel.bind(b, a + a + a + a, cel.bind(c, b + b + b + b, cel.bind(d, c + c + c + c, (d + d + d + d).size() > 0))))`,
-		`data.s.matches("(a*)*b" + data.s)`,
-		`data.s.matches("(((a{1,50}){1,50}){1,50}){1,50}")`,
-		`data.s.matches(data.r)`,
-		`lists.range(10000).all(a, lists.range(10000).all(b, a + b >= 0))`,
-		`data.list.map(a, lists.range(10000)).flatten().size() > 0`,
-		`"%.1000000f".format([1.5]) == ""`,
-		`"%s".format([data.list.map(a, data.s)]) == ""`,
-		`regex.replace(data.s, "a", data.s).size() > 0`,
-		`regex.replace(data.s, "", data.s).size() > 0`,
-		`regex.extractAll(data.s, "a").size() > 0`,
-		`base64.encode(bytes(data.list.map(a, data.s).join())).size() > 0`,
-		`data.list.sort().distinct().size() > 0`,
-		`data.s.split("").distinct().size() > 0`,
-	} {
-		t.Run(expression, func(t *testing.T) {
-			c, ms := mustLanguage(t).Condition(node(t, quoted(expression)))
-			if len(ms) > 0 {
-				return // refused at load, which is as good
-			}
-			e := &event.Event{Body: []byte(`{"data":{"s":"` + long + `","r":"(((a{1,50}){1,50}){1,50}){1,50}","list":[` + strings.TrimSuffix(strings.Repeat(`1,`, 5_000), ",") + `]}}`)}
-			var before, after runtime.MemStats
-			runtime.ReadMemStats(&before)
-			_, err := c.Eval(t.Context(), NewInput(e, now))
-			runtime.ReadMemStats(&after)
-			var told *Error
-			if err != nil && !errors.As(err, &told) {
-				t.Errorf("error %v is not ours", err)
-			}
-			if made := after.TotalAlloc - before.TotalAlloc; made > 256<<20 {
-				t.Errorf("made %d MiB", made>>20)
 			}
 		})
 	}
@@ -250,6 +238,8 @@ func TestBodies(t *testing.T) {
 		{`"text"`, `body == "text"`, "true"},
 		{`{"data":[1]}`, `data[0] == 1`, "true"},
 		{`{"data":{"n":1e400}}`, `data.n > 1.0`, "out of range"},
+		{`{"data":{"n":1` + strings.Repeat("0", 500) + `}}`, `data.n > 1.0`, "is too long"},
+		{"[" + strings.Repeat("1,", 500_000) + "1]", `body.size() > 1`, "more than 300000 values"},
 		{`{"data":{"a":1,"a":2}}`, `data.a == 2`, "true"},
 	} {
 		t.Run(tt.body[:min(len(tt.body), 20)]+tt.expression, func(t *testing.T) {
@@ -316,7 +306,8 @@ func TestExplain(t *testing.T) {
 		{`event.type == "x" || data.count > 50 || data.order.id == 8`,
 			`event.type == "x" [event.type "orders/invoice.paid"]; data.count > 50 [data.count 49]; data.order.id == 8 [data.order.id 7]`},
 		{`data.count == 49 && (data.currency == "EUR" || data.nothing == 1)`, `data.currency == "EUR" [data.currency "USD"]; data.nothing == 1 ! [data.nothing missing]`},
-		{`has(data.nothing)`, `has(data.nothing)`},
+		{`has(data.nothing)`, `has(data.nothing) [data.nothing missing]`},
+		{`!has(data.count)`, `!has(data.count) [data.count 49]`},
 		{`!(data.count == 49)`, `!(data.count == 49) [data.count 49]`},
 		{`data.tags.exists(t, t == "old")`, `data.tags.exists(t, t == "old") [data.tags ["vip","new"]]`},
 		{`data.?nothing.orValue(1) == 2`, `data.?nothing.orValue(1) == 2 [data.?nothing missing]`},

@@ -12,11 +12,11 @@ const Hidden = "***"
 // stands for every value whose expression holds a variable of the file. A
 // transform that is one expression with a variable is Hidden as a whole.
 func (t *Transform) Show(ctx context.Context, in *Input) ([]byte, error) {
-	return (&Transform{hide(t.root)}).Apply(ctx, in)
+	return (&Transform{masked(t.root)}).Apply(ctx, in)
 }
 
-// hide returns the part with what holds variables taken out.
-func hide(p part) part {
+// masked returns the part with what holds variables taken out.
+func masked(p part) part {
 	if !p.secret() {
 		return p
 	}
@@ -24,13 +24,13 @@ func hide(p part) part {
 	case object:
 		out := make(object, len(p))
 		for i, m := range p {
-			out[i] = member{m.key, hide(m.value)}
+			out[i] = member{m.key, masked(m.value)}
 		}
 		return out
 	case array:
 		out := make(array, len(p))
 		for i, item := range p {
-			out[i] = hide(item)
+			out[i] = masked(item)
 		}
 		return out
 	}

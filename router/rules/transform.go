@@ -58,9 +58,6 @@ func (l *Language) part(n config.Node, name string) (part, config.Mistakes) {
 		}
 		return a, ms
 	}
-	if n.Unresolved() {
-		return leaf{unset(n, name)}, nil
-	}
 	e, ms := l.compile(n, name)
 	return leaf{e}, ms
 }
@@ -69,6 +66,7 @@ func (l *Language) part(n config.Node, name string) (part, config.Mistakes) {
 // keys in the order in which they are written. Its error says which expression
 // could not be evaluated and why.
 func (t *Transform) Apply(ctx context.Context, in *Input) ([]byte, error) {
+	in.meter.reset()
 	var out bytes.Buffer
 	absent, err := t.root.write(ctx, in, &out)
 	if err != nil {
@@ -168,7 +166,7 @@ func (l leaf) write(ctx context.Context, in *Input, out *bytes.Buffer) (absent b
 		}
 		v = o.GetValue()
 	}
-	e := encoder{out: out}
+	e := encoder{out: out, meter: &in.meter}
 	if err := e.value(v, l.checked.NativeRep().Expr()); err != nil {
 		return false, l.fail(err.Error())
 	}
