@@ -90,6 +90,7 @@ func checkups() []checkup {
 		{"streams", running, checkStreams},
 		{"queues", running, checkQueues},
 		{"sinks", configured, checkSinks},
+		{"otel", always, checkOTel},
 	}
 }
 
