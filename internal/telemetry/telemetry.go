@@ -69,7 +69,7 @@ type Telemetry struct {
 	ring     cache[ringKey, rejectedSeries]
 	attempts cache[attemptKey, attemptSeries]
 	phases   cache[string, phaseSeries] // by sink
-	// lastEvents are, by source, when its last event was stored, in Unix
+	// lastEvents are, by source, when its last event came in, in Unix
 	// milliseconds. The map does not change; Configured makes another.
 	lastEvents atomic.Pointer[map[string]*atomic.Int64]
 	reloads    reloads
