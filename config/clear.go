@@ -8,6 +8,9 @@ import (
 	"unicode"
 )
 
+// InClear is what the warning says of a secret that is written in the file.
+const InClear = "a secret is written here in clear"
+
 // secretSpot is a place of the file where a secret may stand.
 type secretSpot struct {
 	at Node
@@ -123,7 +126,7 @@ func (l *loader) adviseClear() {
 		pos := Pos{at.File, at.val.line, at.val.col}
 		if !said[pos] {
 			said[pos] = true
-			l.check(at.warnf("", "a secret is written here in clear", hint))
+			l.check(at.warnf("", InClear, hint))
 		}
 	}
 	for _, s := range l.files.noted() {

@@ -207,6 +207,7 @@ func (g *gate) finish(epoch uint64, o outcome, pause time.Duration, reason strin
 		}
 	case !current:
 	case o == busy:
+		g.lastError = reason
 		g.throttle(pause, now)
 	case o == healthy:
 		g.succeeded(now)

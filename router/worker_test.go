@@ -197,6 +197,9 @@ func TestAThrottledSinkSpendsNoAttempt(t *testing.T) {
 			t.Errorf("Handle = %+v, want again after 1m with no attempt spent", v)
 		}
 		start := time.Now()
+		if s := w.State(); s.State != Throttled || s.LastError != "answered 429" || !s.NextProbe.Equal(start.Add(time.Minute)) {
+			t.Errorf("state %+v, want throttled for a minute, and why", s)
+		}
 		if _, _, err := w.Admit(t.Context(), delivery.Main, 1); err != nil || time.Since(start) != time.Minute {
 			t.Errorf("Admit = %v after %s, want after 1m", err, time.Since(start))
 		}

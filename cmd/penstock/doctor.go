@@ -18,7 +18,7 @@ type doctorFlags struct {
 	roles                   []string
 	dataDir                 string
 	systemCreds, systemNKey string
-	strict, asJSON          bool
+	strict, noEnv, asJSON   bool
 }
 
 func newDoctor(p process) *cobra.Command {
@@ -43,6 +43,8 @@ is reported as asserted.
 It exits with 1 when a check fails, with --strict also when one warns.`,
 		Example: `  penstock doctor
   penstock doctor -c penstock.yaml --strict
+  # in a shell without the service's variables
+  penstock doctor -c penstock.yaml --no-env
   penstock doctor -c penstock.yaml --roles ingress --json
   penstock doctor -c cluster.yaml --system-creds sys.creds`,
 		Args: cobra.NoArgs,
@@ -55,6 +57,7 @@ It exits with 1 when a check fails, with --strict also when one warns.`,
 	flags.StringVar(&f.dataDir, "data-dir", "", "where events are stored, instead of broker.data_dir")
 	flags.StringVar(&f.systemCreds, "system-creds", "", "credentials file of a user of the NATS system account")
 	flags.StringVar(&f.systemNKey, "system-nkey", "", "file with the NKey seed of a user of the NATS system account")
+	flags.BoolVar(&f.noEnv, "no-env", false, "let variables and secret files be missing; what needs them is not checked")
 	flags.BoolVar(&f.strict, "strict", false, "exit with 1 for warnings too")
 	flags.BoolVar(&f.asJSON, "json", false, "print JSON")
 	return cmd
@@ -106,32 +109,58 @@ func (p process) doctorOptions(f doctorFlags) (app.DoctorOptions, error) {
 		load.NoEnv = true // serve makes a secret of its own
 		o.Config, o.Mistakes = app.Parse("", []byte(config.QuickStartYAML), load)
 	}
-	if len(o.Mistakes.Fatal()) > 0 {
-		o.Config = nil
-	} else if f.dataDir != "" {
+	var server config.Server
+	if o.Config != nil {
+		server = o.Config.Server
+	}
+	broken := o.Mistakes.Fatal()
+	if len(broken) > 0 {
+		withoutEnv(&o, load, f.noEnv)
+	}
+	if f.dataDir != "" && o.Config != nil {
 		if err := (overrides{dataDir: f.dataDir}).apply(o.Config); err != nil {
 			return o, err
 		}
 	}
 	var err error
-	o.Client, err = p.doctorClient(f.admin.server, o.Config)
+	o.Client, err = p.doctorClient(f.admin.server, server, broken)
 	return o, err
 }
 
+// withoutEnv makes do without variables and files with secrets, if nothing
+// else is wrong; allowed says that this is no mistake.
+func withoutEnv(o *app.DoctorOptions, load app.LoadOptions, allowed bool) {
+	load.NoEnv = true
+	c, ms := app.Load(o.Files, load)
+	if len(ms.Fatal()) > 0 {
+		o.Config = nil
+		return
+	}
+	o.Config, o.Missing = c, o.Mistakes.Fatal()
+	if allowed {
+		o.Mistakes = ms
+	}
+}
+
 // doctorClient asks the server that is named, or else that of the file; nil
-// when that has none.
-func (p process) doctorClient(server string, c *config.Config) (*console.Client, error) {
+// when that has none, or is not known for what is broken in the file: who
+// listens at the default address is another, and must not get our token.
+func (p process) doctorClient(server string, s config.Server, broken config.Mistakes) (*console.Client, error) {
 	token, _ := p.env("PENSTOCK_TOKEN")
-	if server != "" || c == nil {
+	if server != "" {
 		return newClient(server, token)
 	}
-	if c.Server.Admin == "" {
+	in := func(paths ...string) bool {
+		return slices.ContainsFunc(broken, func(m config.Mistake) bool { return slices.Contains(paths, m.Path) })
+	}
+	if s.Admin == "" || in("", "server", "server.admin") {
 		return nil, nil
 	}
-	if token == "" {
-		token = adminToken(c.Server)
+	secret := slices.ContainsFunc(broken, func(m config.Mistake) bool { return strings.HasPrefix(m.Path, "server.admin_token") })
+	if token == "" && !secret {
+		token = adminToken(s)
 	}
-	return newClient(baseURL(c.Server.Admin, false), token)
+	return newClient(baseURL(s.Admin, false), token)
 }
 
 func exists(file string) bool {

@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/penstock/penstock/internal/app"
 )
 
 // version, and where the source is no checkout, revision and created (the
@@ -26,5 +28,6 @@ func main() {
 		env:     os.LookupEnv,
 		attends: isTerminal,
 		signals: signals,
+		adopt:   app.AdoptLibraries,
 	}))
 }

@@ -292,7 +292,7 @@ func (r trialRoute) write(w io.Writer, paint paint) {
 	for _, c := range r.Clauses {
 		verdict := "is false"
 		if c.Error != "" {
-			verdict = "cannot be evaluated"
+			verdict = "cannot be evaluated: " + printable(c.Error)
 		}
 		fmt.Fprintf(w, "      %s  %s\n", printable(c.Text), verdict)
 		for _, path := range c.seen {

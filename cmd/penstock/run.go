@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 	"syscall"
@@ -22,7 +23,7 @@ const (
 )
 
 // process is everything a command knows of the world outside, so that tests
-// run commands within their own process. All fields but signals are required.
+// run commands within their own process. All fields but signals and adopt are required.
 type process struct {
 	args           []string // without the program's name
 	stdin          io.Reader
@@ -32,6 +33,9 @@ type process struct {
 	attends func(stream any) bool
 	// signals ask to stop: the first gracefully, the second at once.
 	signals <-chan os.Signal
+	// adopt has what libraries print by themselves written to a log, for the
+	// whole process; nil: they print.
+	adopt func(*slog.Logger)
 }
 
 // run runs one command line and returns the exit code. After a second signal

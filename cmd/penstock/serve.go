@@ -66,6 +66,9 @@ func (p process) serve(ctx context.Context, f serveFlags) error {
 	}
 	defer log.Close()
 	logger := log.Logger()
+	if p.adopt != nil {
+		p.adopt(logger)
+	}
 	c, ownSecret, err := p.configuration(f)
 	if err != nil {
 		return err

@@ -113,6 +113,8 @@ func stateOf(s console.SinkStatus) string {
 	switch {
 	case !s.PausedUntil.IsZero():
 		return "paused until " + formatTime(s.PausedUntil)
+	case s.State == "throttled" && !s.NextProbe.IsZero():
+		return "throttled until " + formatTime(s.NextProbe)
 	case s.Reason != "":
 		return s.State + " (" + s.Reason + ")"
 	}

@@ -53,7 +53,8 @@ type Options struct {
 	// request, on the goroutine that made it; nil: nobody.
 	Attempted func(router.Observation)
 	Requested func(ingress.Request)
-	// Traces has traces recorded and sent as the standard variables OTEL_* say.
+	// Traces has traces recorded and sent, and metrics pushed, as the standard
+	// variables OTEL_* say.
 	Traces bool
 	// Spans gets every span that ends, on the goroutine that ended it; nil: nobody.
 	Spans func(Span)
@@ -94,6 +95,7 @@ type App struct {
 	// telemetry is nil where nobody could read the metrics.
 	telemetry *telemetry.Telemetry
 	tracing   *telemetry.Tracing // nil: nobody wants traces
+	env       *telemetry.Env     // nil: nothing is sent
 	snapshots snapshots
 	rejects   *rejects
 	pauses    *pauses
@@ -120,6 +122,7 @@ func New(c *config.Config, o Options) (*App, error) {
 	if c.Broker.URL == "" && len(o.Roles) > 0 && !(o.has(config.RoleIngress) && o.has(config.RoleRouter)) {
 		return nil, errors.New("with the embedded queue one process has to be ingress and router both; run all roles, or set broker.url to an external NATS")
 	}
+	a.env = a.readEnv()
 	if err := a.buildTelemetry(a.catalog); err != nil {
 		return nil, err
 	}

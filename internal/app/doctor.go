@@ -3,6 +3,8 @@ package app
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/penstock/penstock/config"
@@ -31,9 +33,13 @@ type DoctorOptions struct {
 	// Config is nil when its mistakes, which are in Mistakes, are fatal.
 	Config   *config.Config
 	Mistakes config.Mistakes
-	Files    []string
-	Roles    []string
-	Env      func(string) (string, bool)
+	// Missing are the places that want a variable or a file with a secret that
+	// is not here. Placeholders stand in the Config for them, and what needs them
+	// is not checked.
+	Missing config.Mistakes
+	Files   []string
+	Roles   []string
+	Env     func(string) (string, bool)
 	// Client asks the running process, if there is one.
 	Client *console.Client
 	// SystemCreds and SystemNKey are files with credentials of a user of the
@@ -64,6 +70,8 @@ type checkup struct {
 	name  string
 	needs func(*patient) bool
 	run   func(context.Context, *patient) []Finding
+	// section of the file that it looks at, all of which has to be known.
+	section string
 }
 
 func always(*patient) bool         { return true }
@@ -75,21 +83,22 @@ func running(p *patient) bool      { return p.status != nil }
 // checkups are all checks, in the order in which they are told.
 func checkups() []checkup {
 	return []checkup{
-		{"config", always, checkConfig},
-		{"secrets", always, checkSecrets},
-		{"process", always, checkProcess},
-		{"ready", running, checkReady},
-		{"ports", configured, checkPorts},
-		{"data", embeddedOnly, checkData},
-		{"room", embeddedOnly, checkRoom},
-		{"durability", configured, checkDurability},
-		{"modes", configured, checkModes},
-		{"nats", externalOnly, checkNATS},
-		{"clock", always, checkClock},
-		{"limits", configured, checkLimits},
-		{"streams", running, checkStreams},
-		{"queues", running, checkQueues},
-		{"sinks", configured, checkSinks},
+		{"config", always, checkConfig, ""},
+		{"secrets", always, checkSecrets, ""},
+		{"process", always, checkProcess, ""},
+		{"ready", running, checkReady, ""},
+		{"ports", configured, checkPorts, "server"},
+		{"data", embeddedOnly, checkData, "broker"},
+		{"room", embeddedOnly, checkRoom, "broker"},
+		{"durability", configured, checkDurability, "broker"},
+		{"modes", configured, checkModes, "broker"},
+		{"nats", externalOnly, checkNATS, "broker"},
+		{"clock", always, checkClock, ""},
+		{"limits", configured, checkLimits, "server"},
+		{"streams", running, checkStreams, ""},
+		{"queues", running, checkQueues, ""},
+		{"sinks", configured, checkSinks, ""},
+		{"otel", always, checkOTel, ""},
 	}
 }
 
@@ -117,7 +126,12 @@ func Examine(ctx context.Context, o DoctorOptions) []Finding {
 			continue
 		}
 		limited, cancel := context.WithTimeout(ctx, checkTimeout)
-		found := c.run(limited, p)
+		var found []Finding
+		if c.section != "" && p.misses(c.section) {
+			found = skipped("not checked: %s in the file needs what is not set here", c.section)
+		} else {
+			found = c.run(limited, p)
+		}
 		cancel()
 		for _, f := range found {
 			f.Check = c.name
@@ -125,6 +139,13 @@ func Examine(ctx context.Context, o DoctorOptions) []Finding {
 		}
 	}
 	return out
+}
+
+// misses reports that something in a part of the file is not known here.
+func (p *patient) misses(part string) bool {
+	return slices.ContainsFunc(p.o.Missing, func(m config.Mistake) bool {
+		return m.Path == part || strings.HasPrefix(m.Path, part+".") || strings.HasPrefix(m.Path, part+"[")
+	})
 }
 
 func one(status, do, format string, args ...any) []Finding {

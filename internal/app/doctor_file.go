@@ -61,7 +61,7 @@ func checkSecrets(_ context.Context, p *patient) []Finding {
 	}
 	var out []Finding
 	switch {
-	case len(unset) > 0 && p.c != nil: // or the file could not have been read
+	case len(unset) > 0 && p.c != nil && len(p.o.Missing) == 0: // or the file could not have been read
 		out = append(out, skipped("not set, and not needed by the roles asked about: %s", strings.Join(unset, ", "))...)
 	case len(unset) > 0:
 		out = append(out, warn("export them, in the environment of the process that serves", "not set here: %s", strings.Join(unset, ", "))...)
@@ -131,11 +131,25 @@ func checkModes(_ context.Context, p *patient) []Finding {
 			look(file, 0o004, "secret file", "chmod o-rwx")
 		}
 	}
+	for _, file := range p.filesInClear() {
+		look(file, 0o004, "configuration file with a secret written in it", "chmod o-rwx")
+	}
 	if p.c.Broker.URL == "" {
 		look(p.c.Broker.DataDir, 0o007, "data directory", "chmod o-rwx")
 	}
 	if len(out) == 0 {
 		out = good("no secret and no event can be read by others on this machine")
+	}
+	return out
+}
+
+// filesInClear are the configuration files that a secret is written in.
+func (p *patient) filesInClear() []string {
+	var out []string
+	for _, m := range p.o.Mistakes {
+		if m.What == config.InClear && m.Pos.File != "" && !slices.Contains(out, m.Pos.File) {
+			out = append(out, m.Pos.File)
+		}
 	}
 	return out
 }

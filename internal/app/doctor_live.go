@@ -2,11 +2,14 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/penstock/penstock/config"
@@ -208,7 +211,7 @@ func checkQueues(ctx context.Context, p *patient) []Finding {
 		case "paused":
 			out = append(out, warn("`penstock sinks resume "+s.Name+"` when it may go on", "%s is paused, with %d waiting", s.Name, s.Waiting)...)
 		case "throttled":
-			out = append(out, warn("set its rate to what the receiver takes", "%s asked for a pause", s.Name)...)
+			out = append(out, warn("set its rate to what the receiver takes", "%s asked for a pause until %s: %s", s.Name, s.NextProbe.UTC().Format(time.RFC3339), s.LastError)...)
 		case "":
 			elsewhere++
 		default:
@@ -235,10 +238,37 @@ func checkSinks(ctx context.Context, p *patient) []Finding {
 	out := make([]Finding, len(p.c.Sinks))
 	var all sync.WaitGroup
 	for i, s := range p.c.Sinks {
+		if p.misses("sinks." + s.Name) {
+			out[i] = skipped("%s (%s): not checked: it needs what is not set here", s.Name, s.Kind)[0]
+			continue
+		}
 		all.Go(func() { out[i] = reach(ctx, s) })
 	}
 	all.Wait()
 	return out
+}
+
+// wayBack is what to do about a sink that cannot be reached.
+func wayBack(err error) string {
+	var name *net.DNSError
+	var cert *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	var alert tls.AlertError
+	switch {
+	case errors.As(err, &name):
+		return "correct the host in the sink's address, or this machine's DNS"
+	case errors.As(err, &cert):
+		return "renew the receiver's certificate, use the name it is for, or name its authority to this machine"
+	case errors.As(err, &record):
+		return "that port speaks no TLS: use http:// or its TLS port in the sink's address"
+	case errors.As(err, &alert):
+		return "the receiver refuses the TLS handshake: see which versions and client certificates it wants"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "start the receiver, or correct the port in the sink's address"
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		return "there is no way there from this machine: see to its network, VPN or firewall"
+	}
+	return "start the receiver, or correct the sink's address"
 }
 
 // reachTimeout bounds the connection to one sink.
@@ -256,7 +286,7 @@ func reach(ctx context.Context, s config.Sink) Finding {
 	case errors.Is(err, context.DeadlineExceeded):
 		return failed("open the way there: DNS, firewall, proxy", "%s (%s): %s did not answer within %s", s.Name, s.Kind, host, reachTimeout)[0]
 	case err != nil:
-		return failed("start the receiver, or correct the sink's address; events wait meanwhile", "%s (%s): %s cannot be reached: %v", s.Name, s.Kind, host, err)[0]
+		return failed(wayBack(err)+"; events wait meanwhile", "%s (%s): %s cannot be reached: %v", s.Name, s.Kind, host, err)[0]
 	}
 	return good("%s (%s): %s was reached in %s; nothing was sent", s.Name, s.Kind, host, took)[0]
 }

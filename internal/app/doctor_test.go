@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -98,9 +100,13 @@ func TestDoctorLooksAtTheFile(t *testing.T) {
 			return strings.ReplaceAll(yaml, dir, filepath.Join(dir, "penstock.yaml", "x"))
 		},
 			"data", StatusFail, "cannot be written"},
-		"private":               {nil, "modes", StatusOK, "no secret and no event can be read by others"},
-		"a directory for all":   {func(dir, yaml string) string { _ = os.Chmod(dir, 0o755); return yaml }, "modes", StatusWarn, "is of mode 0755"},
-		"a secret for all":      {withSecretFile(0o644), "modes", StatusWarn, "is of mode 0644"},
+		"private":             {nil, "modes", StatusOK, "no secret and no event can be read by others"},
+		"a directory for all": {func(dir, yaml string) string { _ = os.Chmod(dir, 0o755); return yaml }, "modes", StatusWarn, "is of mode 0755"},
+		"a secret for all":    {withSecretFile(0o644), "modes", StatusWarn, "is of mode 0644"},
+		"a secret in the file": {func(dir, yaml string) string {
+			_ = os.WriteFile(filepath.Join(dir, "penstock.yaml"), nil, 0o644)
+			return strings.Replace(yaml, "${SET}", "plainsecret123", 1)
+		}, "modes", StatusWarn, "penstock.yaml is of mode 0644"},
 		"a secret for us":       {withSecretFile(0o600), "modes", StatusOK, ""},
 		"a file with secrets":   {withSecretFile(0o600), "secrets", StatusOK, "secret.txt"},
 		"a sink on the machine": {nil, "sinks", StatusSkipped, "log (log): not checked: it writes on this machine"},
@@ -154,6 +160,7 @@ func TestDoctorReachesSinks(t *testing.T) {
 		"one that is there":    {"{kind: http, url: " + well.URL + "/s3cr3t}", StatusOK, "was reached in"},
 		"one that is not":      {"{kind: http, url: " + nobody + "/s3cr3t}", StatusFail, "connection refused"},
 		"one with a bad name":  {"{kind: http, url: 'http://nobody.invalid/s3cr3t'}", StatusFail, "nobody.invalid:80 cannot be reached"},
+		"no TLS there":         {"{kind: http, url: " + strings.Replace(well.URL, "http", "https", 1) + "}", StatusFail, "cannot be reached"},
 		"an unknown authority": {"{kind: http, url: " + unknown.URL + "}", StatusFail, "TLS handshake: "},
 		"an AWS bucket":        {"{kind: s3, bucket: penstock-events, region: eu-central-1}", StatusSkipped, "the AWS SDK finds the endpoint"},
 		"a bucket elsewhere":   {"{kind: s3, bucket: penstock-events, endpoint: " + well.URL + "}", StatusOK, "was reached in"},
@@ -179,6 +186,44 @@ func TestDoctorReachesSinks(t *testing.T) {
 			t.Error("a request was sent")
 		}
 	})
+}
+
+// What to do depends on what is in the way.
+func TestDoctorSaysTheWayBack(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		err  error
+		want string
+	}{
+		"a name":        {&net.DNSError{Err: "no such host"}, "DNS"},
+		"a certificate": {fmt.Errorf("TLS handshake: %w", &tls.CertificateVerificationError{Err: errors.New("expired")}), "certificate"},
+		"no TLS":        {fmt.Errorf("TLS handshake: %w", tls.RecordHeaderError{Msg: "x"}), "speaks no TLS"},
+		"refused":       {&net.OpError{Err: syscall.ECONNREFUSED}, "start the receiver"},
+		"no way there":  {&net.OpError{Err: syscall.EHOSTUNREACH}, "firewall"},
+		"anything else": {errors.New("odd"), "correct the sink's address"},
+	} {
+		if got := wayBack(tt.err); !strings.Contains(got, tt.want) {
+			t.Errorf("%s: %q, want something of %q", name, got, tt.want)
+		}
+	}
+}
+
+// A variable that is not set here costs only the checks that need it.
+func TestDoctorDoesWithoutVariables(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	o := paper(t, dir, strings.Replace(wellYAML(dir), "sinks: {log: {kind: log}}", "sinks: {log: {kind: log}, crm: {kind: http, url: \"${UNSET}\"}}", 1))
+	o.Missing = o.Mistakes.Fatal()
+	o.Config, _ = Load(o.Files, LoadOptions{Env: o.Env, NoEnv: true})
+	if len(o.Missing) == 0 || o.Config == nil {
+		t.Fatalf("missing %v, configuration %v", o.Missing, o.Config)
+	}
+	expect(t, examined(t, "ports", o), StatusOK, "is free")
+	expect(t, examined(t, "durability", o), StatusOK, "measured")
+	expect(t, examined(t, "secrets", o), StatusWarn, "not set here: UNSET")
+	expect(t, examined(t, "sinks", o), StatusSkipped, "crm (http): not checked: it needs what is not set here")
+	o.Missing = append(o.Missing, config.Mistake{Path: "broker.data_dir", What: "UNSET is not set"})
+	expect(t, examined(t, "data", o), StatusSkipped, "broker in the file needs what is not set here")
 }
 
 func TestDoctorAsksTheProcess(t *testing.T) {
@@ -315,7 +360,7 @@ func TestDoctorChecksHaveNames(t *testing.T) {
 	for _, f := range Examine(ctx, paper(t, dir, wellYAML(dir))) {
 		got = append(got, f.Check)
 	}
-	want := []string{"config", "secrets", "process", "ports", "data", "room", "durability", "modes", "clock", "limits", "sinks"}
+	want := []string{"config", "secrets", "process", "ports", "data", "room", "durability", "modes", "clock", "limits", "sinks", "otel"}
 	if d := cmp.Diff(want, slices.Compact(got)); d != "" {
 		t.Errorf("checks (-want +got):\n%s", d)
 	}

@@ -24,7 +24,7 @@ const snapshotLasts = 2 * time.Second
 func (a *App) buildTelemetry(catalog *clickfunnels.Catalog) error {
 	o := telemetry.Options{
 		Version: a.o.Version, KnownSubjects: knownSubjects(a.conf(), catalog), Durability: string(a.conf().Broker.Durability),
-		Snapshot: a.snapshot, Logger: a.log.With("part", "telemetry"),
+		Snapshot: a.snapshot, Env: a.env, Logger: a.log.With("part", "telemetry"),
 	}
 	o.Sources, o.Sinks = a.measured(a.conf())
 	var err error

@@ -99,6 +99,9 @@ func (f *follower) run(ctx context.Context, emit console.Emit) error {
 	if err := emit(console.TailLine{ID: f.id(), Kind: console.TailFollowing, At: time.Now().UTC()}, false); err != nil {
 		return err
 	}
+	if err := f.hints(emit); err != nil {
+		return err
+	}
 	f.accepting, events.CaughtUp = f.newLiveness()
 	if f.q.Accepts {
 		events.Bodies = f.where != nil
@@ -112,6 +115,33 @@ func (f *follower) run(ctx context.Context, emit console.Emit) error {
 		g.Go(func() error { return f.states(ctx, emit) })
 	}
 	return g.Wait()
+}
+
+// hints tells of patterns that no type of the catalogue fits, for who waits for
+// what never comes. It is no mistake: senders invent types.
+func (f *follower) hints(emit console.Emit) error {
+	if f.q.Resumed {
+		return nil
+	}
+	for _, text := range f.q.Match {
+		pattern := strings.ReplaceAll(text, "/", ".")
+		bare := pattern
+		for _, prefix := range f.prefixes {
+			bare = strings.TrimPrefix(bare, prefix+".")
+		}
+		s := survey(f.app.catalog, bare)
+		if s.Types > 0 {
+			continue
+		}
+		note := fmt.Sprintf("no type of the catalogue matches %q", text)
+		if s.Nearest != "" {
+			note += fmt.Sprintf("; did you mean %q?", strings.TrimSuffix(pattern, bare)+s.Nearest)
+		}
+		if err := emit(console.TailLine{Kind: console.TailNote, At: time.Now().UTC(), Note: note}, false); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // liveness is closed with the end of the past.

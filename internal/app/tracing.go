@@ -19,12 +19,9 @@ var (
 
 func (a *App) buildTracing() {
 	o := telemetry.TracingOptions{
-		Version: a.o.Version, Spans: a.o.Spans, Console: a.o.Stdout, Logger: a.log.With("part", "traces"),
+		Version: a.o.Version, Spans: a.o.Spans, Console: a.o.Stdout, Env: a.env, Logger: a.log.With("part", "traces"),
 		// What the requests and the attempts leave of the time to stop.
 		FlushTimeout: a.conf().Server.ShutdownTimeout / 20,
-	}
-	if !a.o.Traces {
-		o.Env = func(string) (string, bool) { return "", false }
 	}
 	a.tracing = telemetry.NewTracing(o)
 }

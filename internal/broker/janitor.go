@@ -263,12 +263,15 @@ func (b *Broker) expire(ctx context.Context, sink string, upTo uint64) error {
 		got := 0
 		for m := range batch.Messages() {
 			got++
-			old, err := b.expireOne(ctx, sink, early, m, upTo)
+			old, expired, err := b.expireOne(ctx, sink, early, m, upTo)
 			if err != nil {
 				return err
 			}
 			if old {
-				n, done = n+1, false
+				done = false
+			}
+			if expired {
+				n++
 			}
 		}
 		if err := batch.Error(); err != nil && !errors.Is(err, nats.ErrTimeout) {
@@ -292,25 +295,32 @@ func (b *Broker) expire(ctx context.Context, sink string, upTo uint64) error {
 	return nil
 }
 
-func (b *Broker) expireOne(ctx context.Context, sink string, early *early, m jetstream.Msg, upTo uint64) (bool, error) {
+// expireOne reports that m was too old, and that its event went to the dead
+// letters for that.
+func (b *Broker) expireOne(ctx context.Context, sink string, early *early, m jetstream.Msg, upTo uint64) (old, expired bool, err error) {
 	md, err := m.Metadata()
 	if err != nil {
-		return false, fmt.Errorf("read message metadata: %w", err)
+		return false, false, fmt.Errorf("read message metadata: %w", err)
 	}
 	if md.Sequence.Stream >= upTo {
-		return false, m.Nak()
+		return false, false, m.Nak()
 	}
 	e, ok := decodeEvent(m.Headers(), m.Subject(), m.Data())
 	if !ok {
 		b.foreign.Add(1)
-		return true, m.Ack()
+		return true, false, m.Ack()
 	}
 	if e.Seq = md.Sequence.Stream; early.is(e.Subject, e.Seq) {
-		return true, m.Ack()
+		return true, false, m.Ack()
 	}
 	v := delivery.Verdict{Class: delivery.Expired, Reason: "not delivered within broker.retention (" + b.o.Config.Retention.String() + ")"}
 	if _, err := b.store(ctx, b.admin.js, deadMsg(sink, &delivery.Attempt{Event: e}, v)); err != nil {
-		return false, fmt.Errorf("store dead letter: %w", err)
+		return false, false, fmt.Errorf("store dead letter: %w", err)
 	}
-	return true, m.Ack()
+	// Nobody made an attempt, but who follows the event has to learn its end.
+	b.Record(&delivery.Record{
+		Seq: e.Seq, EventID: e.ID, Subject: e.Subject, Sink: sink, Start: time.Now(),
+		Action: delivery.Bury, Class: v.Class, Error: v.Reason,
+	})
+	return true, true, m.Ack()
 }

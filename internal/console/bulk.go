@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -194,6 +195,27 @@ func readBulkCursor(cursor string, now time.Time) (after uint64, until time.Time
 	return after, time.Unix(0, nanos), nil
 }
 
+// keysOf are the keys that a pointer to a struct is read from.
+func keysOf(t reflect.Type) []string {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	var out []string
+	if t.Kind() != reflect.Struct {
+		return out
+	}
+	for field := range t.Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		switch {
+		case field.Anonymous && name == "":
+			out = append(out, keysOf(field.Type)...)
+		case name != "" && name != "-":
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
 // readJSON reads one JSON value that has no other keys than v. A filter whose
 // misspelt half is ignored would select too much.
 func readJSON(body io.Reader, v any) error {
@@ -210,5 +232,5 @@ func readJSON(body io.Reader, v any) error {
 	if errors.As(err, &large) {
 		return refuse(http.StatusRequestEntityTooLarge, fmt.Sprintf("the body is larger than %d bytes", large.Limit), "")
 	}
-	return bad("send an object with sink, class, since, all or cursor", "the body is not what is expected: %v", strings.TrimPrefix(err.Error(), "json: "))
+	return bad("send an object with "+strings.Join(keysOf(reflect.TypeOf(v)), ", "), "the body is not what is expected: %v", strings.TrimPrefix(err.Error(), "json: "))
 }

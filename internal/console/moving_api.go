@@ -2,15 +2,19 @@ package console
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"time"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/penstock/penstock/internal/delivery"
 )
 
 // The states of the intake.
@@ -162,20 +166,37 @@ func (s *Server) backup(c echo.Context) error {
 		s.answer(c, asRefusal(err))
 		return nil
 	}
+	rec := s.downloading(ctx, c)
 	h := c.Response().Header()
 	h.Set("Content-Type", bytesType)
 	h.Set(sizeHeader, strconv.FormatInt(size, 10))
 	h.Set("Trailer", errorTrailer)
 	c.Response().WriteHeader(http.StatusOK)
 	w := patientWriter{w: c.Response(), deadline: http.NewResponseController(c.Response()).SetWriteDeadline}
-	s.log.Info("backup begun", "remote", c.Request().RemoteAddr)
-	if err := s.o.Backup.Backup(ctx, c.QueryParam("rejected") == "false", w); err != nil {
+	err = s.o.Backup.Backup(ctx, c.QueryParam("rejected") == "false", w)
+	rec.TookMS = s.o.Now().Sub(rec.At).Milliseconds()
+	s.endChange(ctx, rec, []slog.Attr{slog.Int64("size", size)}, err)
+	if err != nil {
 		s.log.Error("backup not completed", "err", err)
 		h.Set(errorTrailer, oneLine(err.Error()))
 		return nil
 	}
-	s.log.Info("backup completed")
 	return nil
+}
+
+// downloading puts on record who takes all data away. Unlike a change it goes
+// on without: a store that is full has to be saved all the more.
+func (s *Server) downloading(ctx context.Context, c echo.Context) delivery.Change {
+	who := callerOf(c)
+	rec := delivery.Change{
+		ID: rand.Text(), At: s.o.Now().UTC(), By: who.name, Role: who.role, From: c.Request().RemoteAddr,
+		Action: "backup", On: c.Request().URL.Path, Result: delivery.ChangeBegun,
+	}
+	s.log.Info("backup begun", "by", rec.By, "remote", rec.From)
+	if err := s.saveChange(ctx, rec); err != nil {
+		s.log.Warn("backup not put on record", "by", rec.By, "remote", rec.From, "err", err)
+	}
+	return rec
 }
 
 // patientWriter gives every piece its own time.

@@ -41,17 +41,21 @@ func (s *Server) newRoutes() *echo.Echo {
 	e := echo.New()
 	e.HTTPErrorHandler = func(err error, c echo.Context) { s.answer(c, s.unrouted(err)) }
 	e.Pre(s.admit)
+	asked := []string{http.MethodGet, http.MethodHead} // of HEAD the server leaves out the body
 	if s.o.Metrics != nil {
-		e.GET("/metrics", echo.WrapHandler(s.o.Metrics))
+		e.Match(asked, "/metrics", echo.WrapHandler(s.o.Metrics))
 	}
-	e.GET(healthPath, func(c echo.Context) error { return c.JSON(http.StatusOK, health{Status: "ok"}) })
-	e.GET(readyPath, s.ready)
+	e.Match(asked, healthPath, func(c echo.Context) error { return c.JSON(http.StatusOK, health{Status: "ok"}) })
+	e.Match(asked, readyPath, s.ready)
 	if s.o.MetricsOnly {
 		return e
 	}
 	api := e.Group("/api/v1")
 	for _, r := range s.routes() {
 		api.Add(r.method, r.path, s.serve(r))
+		if r.method == http.MethodGet && r.raw == nil { // what streams does not end by itself
+			api.HEAD(r.path, s.serve(r))
+		}
 	}
 	return e
 }
@@ -107,7 +111,7 @@ func (s *Server) admit(next echo.HandlerFunc) echo.HandlerFunc {
 		h := c.Response().Header()
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Cache-Control", "no-store")
-		who, no := s.guard.admit(r, r.Method == http.MethodGet && public(r.URL.Path))
+		who, no := s.guard.admit(r, (r.Method == http.MethodGet || r.Method == http.MethodHead) && public(r.URL.Path))
 		if no != nil {
 			s.answer(c, no)
 			return nil

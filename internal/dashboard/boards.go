@@ -5,11 +5,15 @@ import (
 	"strings"
 )
 
-// of writes an expression of which every JOB is the chosen jobs and every SINK
-// the chosen sink.
+// of writes an expression of which every JOB is the chosen installations, EACH
+// the labels that keep these apart, and every SINK the chosen sink.
 func of(expr string) string {
-	return strings.NewReplacer("JOB", `job=~"$job"`, "SINK", `job=~"$job", sink="$sink"`).Replace(expr)
+	return strings.NewReplacer("JOB", chosen, "SINK", chosen+`, sink="$sink"`, "EACH", "namespace, job").Replace(expr)
 }
+
+// chosen are the installations that a dashboard shows. Two in namespaces of
+// their own may have jobs of one name.
+const chosen = `namespace=~"$namespace", job=~"$job"`
 
 func q(expr, legend string) query { return query{of(expr), legend} }
 
@@ -36,14 +40,14 @@ func Overview() ([]byte, error) {
 	l.row("The promise: what was answered 2xx reaches every sink, or is kept")
 	l.stat("Accepted in 24 h", "Webhooks answered 2xx, repeats included.", "short", above{}, "",
 		q(`sum(increase(penstock_requests_total{JOB, outcome=~"accepted|duplicate"}[24h]))`, "accepted"), 4)
-	l.stat("Lost", "Events that outlived the retention before a sink had them, within 24 h. Even those are kept as dead letters for 30 days.", "short",
+	l.stat("Expired", "Events that outlived the retention before a sink had them, within 24 h. They are not lost: they are kept as dead letters for 30 days.", "short",
 		above{.5, 1}, "never", q(`sum(increase(penstock_events_expired_total{JOB}[24h]))`, "expired"), 4)
 	l.stat("Oldest undelivered", "Age of the oldest event that some sink has not got, waiting retries included.", "s", above{900, 3600}, "none",
 		q(`max(penstock_sink_oldest_undelivered_age_seconds{JOB})`, "oldest"), 4)
 	l.stat("Sinks held", "Sinks that are judged down.", "short", above{1, 2}, "none",
-		q(`count(sum by (sink) (penstock_sink_state{JOB, state=~"held|probing"}) > 0) or vector(0)`, "held"), 4)
+		q(`count(sum by (EACH, sink) (penstock_sink_state{JOB, state=~"held|probing"}) > 0) or vector(0)`, "held"), 4)
 	l.stat("Dead letters", "Deliveries that were given up and are kept.", "short", above{1, 100}, "none",
-		q(`sum(max by (sink) (penstock_sink_dead_letters{JOB}))`, "dead letters"), 4)
+		q(`sum(max by (EACH, sink) (penstock_sink_dead_letters{JOB}))`, "dead letters"), 4)
 	l.stat("Instances", "Processes that answer, and whose event store does.", "short", above{1, .5}, "none", q(`sum(penstock_store_reachable{JOB})`, "instances"), 4)
 
 	l.row("In")
@@ -56,25 +60,25 @@ func Overview() ([]byte, error) {
 		q(`sum by (reason) (rate(penstock_rejected_total{JOB}[$__rate_interval])) > 0`, "{{reason}}"),
 		q(`sum(rate(penstock_rejected_ring_total{JOB, outcome=~"overflow|failed"}[$__rate_interval])) > 0`, "not kept"))
 	l.graph("Silence and clocks", "Time since the last event of each source, and how far its timestamps are from our clock.", "s",
-		q(`time() - max by (source) (penstock_source_last_event_timestamp_seconds{JOB})`, "{{source}}: silent for"),
-		q(`max by (source) (abs(penstock_source_clock_skew_seconds{JOB}))`, "{{source}}: clock off by"))
+		q(`time() - max by (EACH, source) (penstock_source_last_event_timestamp_seconds{JOB})`, "{{namespace}} {{job}} {{source}}: silent for"),
+		q(`max by (EACH, source) (abs(penstock_source_clock_skew_seconds{JOB}))`, "{{namespace}} {{job}} {{source}}: clock off by"))
 	l.graph("Being taken in", "Requests being read or stored, and their bytes.", "short",
 		q(`sum(penstock_requests_in_flight{JOB})`, "requests"), q(`sum(penstock_request_bytes_in_flight{JOB}) / 1048576`, "MiB"))
 
 	l.row("Out")
 	l.graph("Deliveries by sink", "Deliveries a second.", "short",
-		q(`sum by (sink) (rate(penstock_deliveries_total{JOB, outcome="delivered"}[$__rate_interval]))`, "{{sink}}"))
+		q(`sum by (EACH, sink) (rate(penstock_deliveries_total{JOB, outcome="delivered"}[$__rate_interval]))`, "{{namespace}} {{job}} {{sink}}"))
 	l.graph("Failed attempts by class", "Attempts a second that failed, by whose fault it was.", "short",
 		q(`sum by (sink, class) (rate(penstock_attempts_total{JOB, class!="delivered"}[$__rate_interval])) > 0`, "{{sink}}: {{class}}"))
 	l.graph("Oldest undelivered by sink", "Age of the oldest event that the sink has not got.", "s",
-		q(`max by (sink) (penstock_sink_oldest_undelivered_age_seconds{JOB})`, "{{sink}}"))
+		q(`max by (EACH, sink) (penstock_sink_oldest_undelivered_age_seconds{JOB})`, "{{namespace}} {{job}} {{sink}}"))
 	l.graph("Backlog by sink", "Events that wait in the stream, and retries that wait for their time.", "short",
-		q(`max by (sink) (penstock_sink_waiting_events{JOB})`, "{{sink}}: waiting"),
-		q(`max by (sink) (penstock_sink_outstanding_retries{JOB}) > 0`, "{{sink}}: retries"))
+		q(`max by (EACH, sink) (penstock_sink_waiting_events{JOB})`, "{{namespace}} {{job}} {{sink}}: waiting"),
+		q(`max by (EACH, sink) (penstock_sink_outstanding_retries{JOB}) > 0`, "{{namespace}} {{job}} {{sink}}: retries"))
 
 	l.row("Store and process")
 	l.graph("How full the streams are", "Bytes against the limit of each stream.", "percentunit",
-		q(`max by (stream) (penstock_stream_bytes{JOB}) / max by (stream) (penstock_stream_limit_bytes{JOB})`, "{{stream}}"))
+		q(`max by (EACH, stream) (penstock_stream_bytes{JOB}) / max by (EACH, stream) (penstock_stream_limit_bytes{JOB})`, "{{namespace}} {{job}} {{stream}}"))
 	l.graph("Syncs to disk", "How long a sync takes. Durability power only.", "s", latencies("penstock_sync_duration_seconds", "JOB")...)
 	l.graph("Writes made safe by one sync", "The mean size of a cohort.", "short",
 		q(`sum(rate(penstock_sync_cohort_writes_sum{JOB}[$__rate_interval])) / sum(rate(penstock_sync_cohort_writes_count{JOB}[$__rate_interval]))`, "writes"))
@@ -131,7 +135,7 @@ func Sink() ([]byte, error) {
 		q(`max(penstock_sink_dead_letters{SINK})`, "dead letters"), q(`sum(increase(penstock_events_expired_total{SINK}[1h]))`, "expired in 1 h"))
 
 	b := newBoard("penstock-sink", "Penstock: one sink", "One sink: how it stands, where the time goes, and what waits for it.", variable{
-		Name: "sink", Label: "Sink", Type: "query", Query: `label_values(penstock_sink_state{job=~"$job"}, sink)`, Datasource: prometheus(), Refresh: 2, Sort: 1,
+		Name: "sink", Label: "Sink", Type: "query", Query: `label_values(penstock_sink_state{` + chosen + `}, sink)`, Datasource: prometheus(), Refresh: 2, Sort: 1,
 	})
 	b.Panels = l.panels
 	return b.encode()

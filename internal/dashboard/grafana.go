@@ -199,7 +199,7 @@ func asking(kind, title, about, unit string, queries []query) panel {
 func prometheus() *source { return &source{Type: "prometheus", UID: "${datasource}"} }
 
 // newBoard is a board without panels. Its variables are the data source, the
-// job, and more.
+// namespace and the job of an installation, and more.
 func newBoard(uid, title, about string, more ...variable) board {
 	return board{
 		UID: uid, Title: title, Description: about, Tags: []string{"penstock"}, Editable: true, GraphTooltip: 1,
@@ -207,7 +207,9 @@ func newBoard(uid, title, about string, more ...variable) board {
 		Links: []link{{Title: "Penstock", Type: "dashboards", Tags: []string{"penstock"}, IncludeVars: true, KeepTime: true}},
 		Templating: templating{List: append([]variable{
 			{Name: "datasource", Label: "Prometheus", Type: "datasource", Query: "prometheus"},
-			{Name: "job", Label: "Job", Type: "query", Query: "label_values(penstock_build_info, job)", Datasource: prometheus(),
+			{Name: "namespace", Label: "Namespace", Type: "query", Query: "label_values(penstock_build_info, namespace)", Datasource: prometheus(),
+				Refresh: 2, Sort: 1, Multi: true, IncludeAll: true, AllValue: ".*"},
+			{Name: "job", Label: "Job", Type: "query", Query: `label_values(penstock_build_info{namespace=~"$namespace"}, job)`, Datasource: prometheus(),
 				Refresh: 2, Sort: 1, Multi: true, IncludeAll: true, AllValue: ".*"},
 		}, more...)},
 	}

@@ -47,12 +47,15 @@ func (t *Telemetry) beginSink(sink string) {
 	for _, outcome := range deliveryEnd {
 		t.counters.deliveries.Add(context.Background(), 0, add(name, attribute.String(labelOutcome, outcome))...)
 	}
+	for _, class := range classes {
+		t.counters.attempts.Add(context.Background(), 0, add(name, attribute.String(labelClass, class))...)
+	}
 	t.Expired(sink, 0)
 	t.Purged(0, true)
 	t.Purged(0, false)
 }
 
-// lastEvent is when the source's last event was stored, in Unix milliseconds;
+// lastEvent is when the source's last event came in, in Unix milliseconds;
 // nil for a source that is not served.
 func (t *Telemetry) lastEvent(source string) *atomic.Int64 {
 	if m := t.lastEvents.Load(); m != nil {

@@ -108,7 +108,7 @@ func TestRepeatsAreBounded(t *testing.T) {
 
 func TestLinesNameTheirTrace(t *testing.T) {
 	t.Parallel()
-	tr := NewTracing(TracingOptions{Env: lookup(nil), Spans: func(Span) {}})
+	tr := NewTracing(TracingOptions{Env: env(nil), Spans: func(Span) {}})
 	followed := tr.Delivery(t.Context(), "deliver crm", attemptOf(recorded), time.Now(), "")
 	var out strings.Builder
 	l := NewLog(&out, LogOptions{Level: slog.LevelDebug})

@@ -52,10 +52,11 @@ const (
 	// accepted is the outcome of a request whose event was stored.
 	accepted = "accepted"
 	// delivered is the class of an attempt that did not fail, and the outcome
-	// of the delivery; skipped and dead are the other ends of a delivery.
+	// of the delivery; skipped, dead and expired are its other ends.
 	delivered = "delivered"
 	skipped   = "skipped"
 	dead      = "dead"
+	expired   = "expired"
 	// byRetention and byPressure are why the janitor purged events.
 	byRetention = "retention"
 	byPressure  = "pressure"
@@ -68,7 +69,8 @@ var (
 	outcomes    = []string{accepted, "duplicate", "unauthorized", "too_large", "busy", "full", "unavailable", "bad_request", "panic"}
 	reasons     = []string{"unsigned", "malformed", "no_secret", "bad_signature", "reencoded", "stale", "clock_skew"}
 	ringEnds    = []string{"kept", "repeated", "overflow", "failed"}
-	deliveryEnd = []string{delivered, skipped, dead}
+	deliveryEnd = []string{delivered, skipped, dead, expired}
+	classes     = []string{delivered, "ours", "rejected", "refused", "sink", "throttled", "network"}
 )
 
 // Labels returns every label, with its bound.
@@ -78,7 +80,7 @@ func Labels() []Label {
 		{labelSink, "the names of `sinks`"},
 		{labelType, "the subjects of the catalogue, with the prefix of the source; `other` for every other type"},
 		{labelOutcome, "of requests: `accepted`, `duplicate`, `unauthorized`, `too_large`, `busy`, `full`, `unavailable`, `bad_request`, `method`, `not_found`, `panic`; " +
-			"of rejected ones: `kept`, `repeated`, `overflow`, `failed`; of deliveries: `delivered`, `skipped`, `dead`"},
+			"of rejected ones: `kept`, `repeated`, `overflow`, `failed`; of deliveries: `delivered`, `skipped`, `dead`, `expired`"},
 		{labelReason, "of rejected requests: `unsigned`, `malformed`, `no_secret`, `bad_signature`, `reencoded`, `stale`, `clock_skew`, `other`; of purges: `retention`, `pressure`"},
 		{labelClass, "`delivered`, `ours`, `rejected`, `refused`, `sink`, `throttled`, `network`"},
 		{labelState, "`open`, `held`, `probing`, `slow-start`, `throttled`, `paused`"},
@@ -116,11 +118,11 @@ var (
 		"Our clock minus the timestamp of signed requests: the least of the last three. Absent before there were three.",
 		"Beyond 600 either way requests are refused."}
 	lastEvent = Metric{"penstock_source_last_event_timestamp_seconds", Gauge, "seconds since 1970", []string{labelSource},
-		"When the source's last event was stored; when the process started, if there was none since.",
+		"When the source's last event came in, one that was stored before included; when the process started, if there was none since.",
 		"`time() -` it is the silence of the source."}
 	storedTotal = Metric{"penstock_events_stored_total", Counter, "events", []string{labelSource, labelType},
 		"Events stored, without duplicates. Types outside the catalogue are \"other\".",
-		"What comes in, by type."}
+		"What comes in, by type. The series of a type begins with its first event: to compare sums, take `penstock_requests_total`."}
 	duplicatesTotal = Metric{"penstock_events_duplicate_total", Counter, "events", []string{labelSource, labelType},
 		"Events that were stored before and were not stored again.",
 		"Many of them: the sender does not get our answers, or not in time."}
@@ -135,8 +137,8 @@ var (
 // The metrics of what goes out.
 var (
 	deliveriesTotal = Metric{"penstock_deliveries_total", Counter, "deliveries", []string{labelSink, labelOutcome},
-		"Deliveries that came to an end: delivered, skipped (no route wants the event any more) or dead.",
-		"Every `dead` one is kept: `penstock dead ls`."}
+		"Deliveries that came to an end: delivered, skipped (no route wants the event any more), dead (given up) or expired (broker.retention was over first).",
+		"Every `dead` and every `expired` one is kept: `penstock dead ls`."}
 	attemptsTotal = Metric{"penstock_attempts_total", Counter, "attempts", []string{labelSink, labelClass},
 		"Attempts to deliver, by the class of their failure, or \"delivered\".",
 		"The class says whose fault it is."}

@@ -1,21 +1,16 @@
 package telemetry
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"strconv"
 	"strings"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetricgrpc"
 	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetrichttp"
 	sdk "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
-	"go.opentelemetry.io/otel/sdk/resource"
 )
 
 // The times of pushing, unless the environment says others.
@@ -23,6 +18,42 @@ const (
 	pushEvery   = time.Minute
 	pushTimeout = 30 * time.Second
 )
+
+const metricsOff = "metrics are not pushed"
+
+// pushEnv is what the standard variables say of pushing metrics.
+type pushEnv struct {
+	on             bool
+	grpc           bool
+	requestTimeout time.Duration // of one request
+	every, timeout time.Duration
+}
+
+// readMetrics reads the variables of metrics. They are pushed where an endpoint
+// is set, or otlp is named.
+func (e *Env) readMetrics() {
+	const exporter = "OTEL_METRICS_EXPORTER"
+	p := &e.push
+	switch v := e.value(exporter); v {
+	case exporterNone, "prometheus": // they are at /metrics in any case
+		return
+	case exporterOTLP:
+		p.on = true
+	case "":
+	default:
+		e.problem(exporter, fmt.Sprintf("is %s, and none of otlp, prometheus, none", shown(v)), metricsOff)
+		return
+	}
+	o := &otlp{Env: e, signal: "METRICS", off: metricsOff}
+	r := o.read()
+	p.grpc, p.requestTimeout = r.grpc, r.timeout
+	p.every = e.millis("OTEL_METRIC_EXPORT_INTERVAL", pushEvery)
+	p.timeout = e.millis("OTEL_METRIC_EXPORT_TIMEOUT", pushTimeout)
+	const temporality, histograms = otlpPrefix + "METRICS_TEMPORALITY_PREFERENCE", otlpPrefix + "METRICS_DEFAULT_HISTOGRAM_AGGREGATION"
+	e.choice(temporality, strings.ToLower(e.value(temporality)), "cumulative", "cumulative", "delta", "lowmemory")
+	e.choice(histograms, strings.ToLower(e.value(histograms)), "explicit_bucket_histogram", "explicit_bucket_histogram", "base2_exponential_bucket_histogram")
+	p.on = (p.on || r.endpoint) && !o.broken
+}
 
 // push sends the metrics to an OTLP receiver. What it is told by the standard
 // variables that it does not read itself, its exporter does: endpoint, headers,
@@ -39,40 +70,19 @@ type push struct {
 // nobody. scraped is the reader of /metrics, which serves pushing too unless the
 // environment wants sums or histograms of another kind: each reader costs every
 // measurement once more.
-func newPush(ctx context.Context, scraped sdk.Reader) (*push, error) {
-	endpoint := cmp.Or(os.Getenv("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT"), os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT"))
-	if endpoint == "" || strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") || os.Getenv("OTEL_METRICS_EXPORTER") == "none" {
+func newPush(ctx context.Context, e *Env, scraped sdk.Reader) (*push, error) {
+	if e == nil || !e.push.on {
 		return nil, nil
 	}
-	p := &push{}
-	var secrets []string
-	for _, name := range []string{"OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_METRICS_HEADERS"} {
-		// The exporter would print a value that it cannot read, secrets and all.
-		more, err := headerSecrets(os.Getenv(name))
-		if err != nil {
-			return nil, fmt.Errorf("%s is not key=value,...: %w", name, err)
-		}
-		secrets = append(secrets, more...)
-	}
-	p.clean = hiding(secrets)
+	p := &push{clean: hiding(e.hidden), every: e.push.every, timeout: e.push.timeout}
 	var err error
-	if p.every, err = millis("OTEL_METRIC_EXPORT_INTERVAL", pushEvery); err != nil {
-		return nil, err
-	}
-	if p.timeout, err = millis("OTEL_METRIC_EXPORT_TIMEOUT", pushTimeout); err != nil {
-		return nil, err
-	}
-	const variable = "OTEL_EXPORTER_OTLP_PROTOCOL"
-	switch protocol := cmp.Or(os.Getenv("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL"), os.Getenv(variable), "http/protobuf"); protocol {
-	case "grpc":
-		p.exporter, err = otlpmetricgrpc.New(ctx)
-	case "http/protobuf":
-		p.exporter, err = otlpmetrichttp.New(ctx)
-	default:
-		return nil, fmt.Errorf("%s: %q is not known; set it to grpc or http/protobuf", variable, protocol)
+	if e.push.grpc {
+		p.exporter, err = otlpmetricgrpc.New(ctx, otlpmetricgrpc.WithTimeout(e.push.requestTimeout))
+	} else {
+		p.exporter, err = otlpmetrichttp.New(ctx, otlpmetrichttp.WithTimeout(e.push.requestTimeout))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("set up OTLP exporter of metrics: %w", err)
+		return nil, errors.New("set up OTLP exporter of metrics: " + p.clean.Replace(err.Error()))
 	}
 	p.reader = scraped
 	if p.own = !asScraped(p.exporter); p.own {
@@ -90,34 +100,6 @@ func asScraped(e sdk.Exporter) bool {
 	}
 	_, ok := e.Aggregation(sdk.InstrumentKindHistogram).(sdk.AggregationExplicitBucketHistogram)
 	return ok
-}
-
-// millis reads a variable in milliseconds.
-func millis(variable string, otherwise time.Duration) (time.Duration, error) {
-	text := os.Getenv(variable)
-	if text == "" {
-		return otherwise, nil
-	}
-	n, err := strconv.ParseInt(text, 10, 32)
-	if err != nil || n <= 0 {
-		return 0, fmt.Errorf("%s: %q is not a number of milliseconds; %d is the default", variable, text, otherwise.Milliseconds())
-	}
-	return time.Duration(n) * time.Millisecond, nil
-}
-
-// resourceOf says who we are, unless OTEL_SERVICE_NAME or
-// OTEL_RESOURCE_ATTRIBUTES say otherwise.
-func resourceOf(ctx context.Context, version string) (*resource.Resource, error) {
-	host, _ := os.Hostname()
-	own := []attribute.KeyValue{
-		attribute.String("service.name", "penstock"), attribute.String("service.version", version),
-		attribute.String("service.instance.id", host+":"+strconv.Itoa(os.Getpid())),
-	}
-	r, err := resource.New(ctx, resource.WithAttributes(own...), resource.WithTelemetrySDK(), resource.WithFromEnv())
-	if err != nil {
-		return nil, fmt.Errorf("read OTEL_RESOURCE_ATTRIBUTES: %w", err)
-	}
-	return r, nil
 }
 
 // Run pushes the metrics to the OTLP receiver that the environment names, until

@@ -60,7 +60,7 @@ func (c *wireClient) UploadTraces(_ context.Context, spans []*wire.ResourceSpans
 // everySpan makes spans with everything that ours can have.
 func everySpan(t *testing.T, n int) []trace.ReadOnlySpan {
 	t.Helper()
-	tr := NewTracing(TracingOptions{Version: "1.2.3", Env: lookup(nil), Spans: func(Span) {}})
+	tr := NewTracing(TracingOptions{Version: "1.2.3", Env: env(nil), Spans: func(Span) {}})
 	var kept keptSpans
 	tr.provider.RegisterSpanProcessor(&kept)
 	again := delivery.Verdict{Action: delivery.Again, Class: delivery.Failed, Status: 503, Reason: "answered 503", Delay: 1500 * time.Millisecond}

@@ -103,7 +103,7 @@ func TestPush(t *testing.T) {
 			t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", tt.protocol)
 			t.Setenv("OTEL_METRIC_EXPORT_INTERVAL", "10")
 			t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment=test")
-			tel := open(t, Options{Version: "1.2.3"})
+			tel := open(t, Options{Version: "1.2.3", Env: ReadEnv(nil)})
 			everything(tel)
 			ctx, stop := context.WithCancel(t.Context())
 			ended := make(chan error, 1)
@@ -141,7 +141,7 @@ func TestPushAsAsked(t *testing.T) {
 			for k, v := range tt.env {
 				t.Setenv(k, v)
 			}
-			tel := open(t, Options{})
+			tel := open(t, Options{Env: ReadEnv(nil)})
 			everything(tel)
 			if tel.push.own != tt.own {
 				t.Errorf("a reader of its own: %t, want %t", tel.push.own, tt.own)
@@ -185,28 +185,27 @@ func checkPushed(t *testing.T, r *collector.ExportMetricsServiceRequest) {
 }
 
 func TestPushSettings(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
-		env  map[string]string
-		want string // in the error; "": nobody is pushed to
+		vars  map[string]string
+		sends bool
 	}{
-		"nothing set":      {nil, ""},
-		"switched off":     {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_METRICS_EXPORTER": "none"}, ""},
-		"the SDK disabled": {map[string]string{"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": "http://127.0.0.1:1", "OTEL_SDK_DISABLED": "true"}, ""},
-		"odd protocol": {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_PROTOCOL": "carrier-pigeon"},
-			"set it to grpc or http/protobuf"},
-		"odd interval": {map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_METRIC_EXPORT_INTERVAL": "1m"},
-			"OTEL_METRIC_EXPORT_INTERVAL"},
+		"nothing set":      {nil, false},
+		"an endpoint":      {map[string]string{endpointVar: aReceiver}, true},
+		"one of metrics":   {map[string]string{"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": aReceiver}, true},
+		"by name":          {map[string]string{"OTEL_METRICS_EXPORTER": "otlp"}, true},
+		"switched off":     {map[string]string{endpointVar: aReceiver, "OTEL_METRICS_EXPORTER": "none"}, false},
+		"only scraped":     {map[string]string{endpointVar: aReceiver, "OTEL_METRICS_EXPORTER": "prometheus"}, false},
+		"the SDK disabled": {map[string]string{endpointVar: aReceiver, "OTEL_SDK_DISABLED": "true"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for k, v := range tt.env {
-				t.Setenv(k, v)
+			t.Parallel()
+			tel, err := New(Options{Env: env(tt.vars)})
+			if err != nil {
+				t.Fatal(err)
 			}
-			tel, err := New(Options{})
-			switch {
-			case tt.want == "" && (err != nil || tel.push != nil):
-				t.Errorf("New = %+v, %v; want nobody pushed to", tel, err)
-			case tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
-				t.Errorf("New: %v, want %q", err, tt.want)
+			if (tel.push != nil) != tt.sends {
+				t.Errorf("pushed: %t, want %t", tel.push != nil, tt.sends)
 			}
 		})
 	}

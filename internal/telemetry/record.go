@@ -20,8 +20,9 @@ type (
 	ringKey     struct{ source, outcome string }
 
 	phaseSeries struct {
-		took  []metric.RecordOption
-		count []metric.AddOption
+		took    []metric.RecordOption
+		count   []metric.AddOption
+		expired []metric.AddOption // of deliveries
 	}
 	rejectedSeries struct{ requests []metric.AddOption }
 	requestSeries  struct {
@@ -89,7 +90,9 @@ func (t *Telemetry) Delivered(sink string, d time.Duration) {
 
 // Expired counts events that outlived the retention before the sink had them.
 func (t *Telemetry) Expired(sink string, n int) {
-	t.counters.expired.Add(context.Background(), int64(n), t.phases.get(sink).count...)
+	s := t.phases.get(sink)
+	t.counters.expired.Add(context.Background(), int64(n), s.count...)
+	t.counters.deliveries.Add(context.Background(), int64(n), s.expired...)
 }
 
 // Purged counts delivered events that were purged: to make room, or because
@@ -148,7 +151,7 @@ func newRingSeries(k ringKey) *rejectedSeries {
 
 func newPhaseSeries(sink string) *phaseSeries {
 	name := attribute.String(labelSink, sink)
-	return &phaseSeries{record(name), add(name)}
+	return &phaseSeries{record(name), add(name), add(name, attribute.String(labelOutcome, expired))}
 }
 
 func newRequestSeries(k requestKey, durability string) *requestSeries {

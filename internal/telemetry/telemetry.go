@@ -46,6 +46,8 @@ type Options struct {
 	Durability string
 	// Snapshot is SetSnapshot's argument, where it is known already.
 	Snapshot func() Snapshot
+	// Env says where metrics are pushed; nil: nowhere.
+	Env *Env
 	// Logger gets what goes wrong while metrics are read. Nil: nothing is logged.
 	Logger *slog.Logger
 }
@@ -67,7 +69,7 @@ type Telemetry struct {
 	ring     cache[ringKey, rejectedSeries]
 	attempts cache[attemptKey, attemptSeries]
 	phases   cache[string, phaseSeries] // by sink
-	// lastEvents are, by source, when its last event was stored, in Unix
+	// lastEvents are, by source, when its last event came in, in Unix
 	// milliseconds. The map does not change; Configured makes another.
 	lastEvents atomic.Pointer[map[string]*atomic.Int64]
 	reloads    reloads
@@ -86,17 +88,13 @@ func New(o Options) (*Telemetry, error) {
 		return nil, fmt.Errorf("make metrics exporter: %w", err)
 	}
 	ctx := context.Background()
-	push, err := newPush(ctx, exporter)
-	if err != nil {
-		return nil, err
-	}
-	who, err := resourceOf(ctx, o.Version)
-	if err != nil {
-		return nil, err
+	push, err := newPush(ctx, o.Env, exporter)
+	if err != nil && o.Logger != nil { // it costs what is pushed, and no more
+		o.Logger.Warn(metricsOff, "err", err)
 	}
 	options := []sdk.Option{
 		sdk.WithReader(exporter),
-		sdk.WithResource(who),
+		sdk.WithResource(whoWeAre(ctx, o.Version)),
 		sdk.WithExemplarFilter(exemplar.AlwaysOffFilter),
 		sdk.WithCardinalityLimit(2 * maxStored), // ours come first
 	}

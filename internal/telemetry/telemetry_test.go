@@ -112,7 +112,7 @@ func TestExposedIsWhatIsDocumented(t *testing.T) {
 	t.Parallel()
 	tel := open(t, Options{Version: "1.2.3", Sources: []string{"clickfunnels"}, KnownSubjects: []string{"orders.invoice.paid"}})
 	everything(tel)
-	if err := tel.Watch(NewTracing(TracingOptions{Env: lookup(nil), Spans: func(Span) {}})); err != nil {
+	if err := tel.Watch(NewTracing(TracingOptions{Env: env(nil), Spans: func(Span) {}})); err != nil {
 		t.Fatalf("Watch: %v", err)
 	}
 	want := map[string]string{}

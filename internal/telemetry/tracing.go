@@ -39,9 +39,8 @@ const (
 type TracingOptions struct {
 	// Version is the version of the program.
 	Version string
-	// Env looks up a variable; nil: os.LookupEnv. Where and how spans are sent
-	// is read from the process's own environment by the exporters.
-	Env func(string) (string, bool)
+	// Env says where spans are sent and which; nil: nowhere.
+	Env *Env
 	// Spans gets every span that ends, on the goroutine that ended it, besides
 	// or instead of what the variables say; nil: nobody. It is given every
 	// span, whatever the variables say of sampling, if they name no exporter.
@@ -66,21 +65,19 @@ type Tracing struct {
 	outbox   atomic.Pointer[outbox] // nil before Open, or when spans go nowhere
 }
 
-// NewTracing reads the standard variables OTEL_*. It returns nil when they name
-// no exporter and nobody else wants the spans: then nothing is followed. It
-// starts nothing; what is wrong with a variable is logged and costs at most the
-// traces.
+// NewTracing returns nil when the environment names no exporter and nobody else
+// wants the spans: then nothing is followed. It starts nothing.
 func NewTracing(o TracingOptions) *Tracing {
-	if o.Env == nil {
-		o.Env = os.LookupEnv
-	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if o.FlushTimeout <= 0 {
 		o.FlushTimeout = time.Second
 	}
-	env := readTraceEnv(o.Env, o.Logger)
+	env := traceEnv{exporter: exporterNone}
+	if o.Env != nil {
+		env = o.Env.traces
+	}
 	if env.exporter == exporterNone {
 		if o.Spans == nil {
 			return nil
@@ -93,7 +90,7 @@ func NewTracing(o TracingOptions) *Tracing {
 		limits.AttributeValueLengthLimit = maxValue
 	}
 	options := []trace.TracerProviderOption{
-		trace.WithSampler(keeping{env.sampler}), trace.WithResource(whoWeAre(o)), trace.WithRawSpanLimits(limits),
+		trace.WithSampler(keeping{env.sampler}), trace.WithResource(whoWeAre(context.Background(), o.Version)), trace.WithRawSpanLimits(limits),
 	}
 	if o.Spans != nil {
 		options = append(options, trace.WithSpanProcessor(watcher{o.Spans}))
@@ -103,20 +100,18 @@ func NewTracing(o TracingOptions) *Tracing {
 	return t
 }
 
-// whoWeAre is the resource of every span: what OTEL_SERVICE_NAME and
+// whoWeAre is the resource of all that is sent: what OTEL_SERVICE_NAME and
 // OTEL_RESOURCE_ATTRIBUTES say goes before what we say.
-func whoWeAre(o TracingOptions) *resource.Resource {
+func whoWeAre(ctx context.Context, version string) *resource.Resource {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
 	}
 	ours := resource.NewWithAttributes(semconv.SchemaURL,
-		semconv.ServiceName("penstock"), semconv.ServiceVersion(o.Version),
+		semconv.ServiceName("penstock"), semconv.ServiceVersion(version),
 		semconv.ServiceInstanceID(fmt.Sprintf("%s-%d", host, os.Getpid())))
-	r, err := resource.New(context.Background(), resource.WithTelemetrySDK(), resource.WithAttributes(ours.Attributes()...), resource.WithFromEnv())
-	if err != nil { // a part that could not be read; the rest is of use
-		o.Logger.Warn("OTEL_RESOURCE_ATTRIBUTES is not key=value,...; it is left out", "err", err)
-	}
+	// ReadEnv tells of a part that cannot be read; the rest is of use.
+	r, _ := resource.New(ctx, resource.WithTelemetrySDK(), resource.WithAttributes(ours.Attributes()...), resource.WithFromEnv())
 	if r == nil {
 		return ours
 	}
@@ -133,12 +128,13 @@ func (t *Tracing) Open() {
 		t.openConsole()
 		return
 	}
-	client := otlptracehttp.NewClient()
+	// The messages hold what only this encoding carries.
+	client := otlptracehttp.NewClient(otlptracehttp.WithTimeout(t.env.requestTimeout), otlptracehttp.WithEncoding(otlptracehttp.EncodingProtobuf))
 	if t.env.grpc {
-		client = otlptracegrpc.NewClient()
+		client = otlptracegrpc.NewClient(otlptracegrpc.WithTimeout(t.env.requestTimeout))
 	}
 	if err := client.Start(context.Background()); err != nil {
-		t.o.Logger.Warn("traces are off", "err", err)
+		t.o.Logger.Warn(tracesOff, "err", hiding(t.env.secrets).Replace(err.Error()))
 		return
 	}
 	t.send(client)
@@ -161,7 +157,7 @@ func (t *Tracing) openConsole() {
 	}
 	exporter, err := stdouttrace.New(stdouttrace.WithWriter(w))
 	if err != nil {
-		t.o.Logger.Warn("traces are off", "err", err)
+		t.o.Logger.Warn(tracesOff, "err", err)
 		return
 	}
 	t.provider.RegisterSpanProcessor(trace.NewSimpleSpanProcessor(exporter))

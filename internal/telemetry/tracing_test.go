@@ -31,6 +31,9 @@ func lookup(vars map[string]string) func(string) (string, bool) {
 	}
 }
 
+// env is what the variables say.
+func env(vars map[string]string) *Env { return ReadEnv(lookup(vars)) }
+
 func TestVariablesOfTraces(t *testing.T) {
 	t.Parallel()
 	const endpoint = "OTEL_EXPORTER_OTLP_ENDPOINT"
@@ -42,7 +45,7 @@ func TestVariablesOfTraces(t *testing.T) {
 		byParent bool
 		warns    string
 	}{
-		"none":                  {exporter: "none"},
+		"none":                  {exporter: "none", sampler: "ParentBased", byParent: true},
 		"an endpoint":           {vars: map[string]string{endpoint: "http://c:4318"}, exporter: "otlp", sampler: "ParentBased{root:AlwaysOnSampler", byParent: true},
 		"an endpoint of traces": {vars: map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c"}, exporter: "otlp", sampler: "ParentBased{root:AlwaysOn", byParent: true},
 		"otlp by name":          {vars: map[string]string{"OTEL_TRACES_EXPORTER": "otlp"}, exporter: "otlp", sampler: "ParentBased", byParent: true},
@@ -50,31 +53,33 @@ func TestVariablesOfTraces(t *testing.T) {
 		"disabled":              {vars: map[string]string{"OTEL_SDK_DISABLED": "TRUE", endpoint: "http://c"}, exporter: "none"},
 		"console":               {vars: map[string]string{"OTEL_TRACES_EXPORTER": "console"}, exporter: "console", sampler: "ParentBased", byParent: true},
 		"an exporter of no use": {vars: map[string]string{"OTEL_TRACES_EXPORTER": "zipkin"}, exporter: "none", warns: "OTEL_TRACES_EXPORTER"},
-		"grpc":                  {vars: map[string]string{endpoint: "x", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, exporter: "otlp", grpc: true, sampler: "ParentBased", byParent: true},
-		"its own protocol":      {vars: map[string]string{endpoint: "x", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf"}, exporter: "otlp", sampler: "ParentBased", byParent: true},
-		"a protocol of no use":  {vars: map[string]string{endpoint: "x", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"}, exporter: "otlp", sampler: "ParentBased", byParent: true, warns: "OTEL_EXPORTER_OTLP_PROTOCOL"},
-		"a ratio":               {vars: map[string]string{endpoint: "x", "OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.01"}, exporter: "otlp", sampler: "ParentBased{root:TraceIDRatioBased{0.01}", byParent: true},
-		"a bare ratio":          {vars: map[string]string{endpoint: "x", "OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.5"}, exporter: "otlp", sampler: "TraceIDRatioBased{0.5}"},
-		"a ratio of no use":     {vars: map[string]string{endpoint: "x", "OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "2"}, exporter: "otlp", sampler: "TraceIDRatioBased{1}", warns: "OTEL_TRACES_SAMPLER_ARG"},
-		"never":                 {vars: map[string]string{endpoint: "x", "OTEL_TRACES_SAMPLER": "always_off"}, exporter: "otlp", sampler: "AlwaysOffSampler"},
-		"a sampler of no use":   {vars: map[string]string{endpoint: "x", "OTEL_TRACES_SAMPLER": "jaeger_remote"}, exporter: "otlp", sampler: "ParentBased{root:AlwaysOn", byParent: true, warns: "OTEL_TRACES_SAMPLER"},
-		"headers":               {vars: map[string]string{endpoint: "x", "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20hunter2,x-team=a"}, exporter: "otlp", sampler: "ParentBased", byParent: true},
-		"headers without =":     {vars: map[string]string{endpoint: "x", "OTEL_EXPORTER_OTLP_HEADERS": "Bearer hunter2"}, exporter: "none", sampler: "ParentBased", byParent: true, warns: "OTEL_EXPORTER_OTLP_HEADERS"},
-		"headers by colons":     {vars: map[string]string{endpoint: "x", "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "Authorization: hunter2=="}, exporter: "none", sampler: "ParentBased", byParent: true, warns: "OTEL_EXPORTER_OTLP_TRACES_HEADERS"},
-		"headers with a bare %": {vars: map[string]string{endpoint: "x", "OTEL_EXPORTER_OTLP_HEADERS": "a=hunter2%"}, exporter: "none", sampler: "ParentBased", byParent: true, warns: "OTEL_EXPORTER_OTLP_HEADERS"},
+		"grpc":                  {vars: map[string]string{endpoint: "http://x", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, exporter: "otlp", grpc: true, sampler: "ParentBased", byParent: true},
+		"its own protocol":      {vars: map[string]string{endpoint: "http://x", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf"}, exporter: "otlp", sampler: "ParentBased", byParent: true},
+		"a protocol of no use":  {vars: map[string]string{endpoint: "http://x", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"}, exporter: "otlp", sampler: "ParentBased", byParent: true, warns: "OTEL_EXPORTER_OTLP_PROTOCOL"},
+		"a ratio":               {vars: map[string]string{endpoint: "http://x", "OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.01"}, exporter: "otlp", sampler: "ParentBased{root:TraceIDRatioBased{0.01}", byParent: true},
+		"a bare ratio":          {vars: map[string]string{endpoint: "http://x", "OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.5"}, exporter: "otlp", sampler: "TraceIDRatioBased{0.5}"},
+		"a ratio of no use":     {vars: map[string]string{endpoint: "http://x", "OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "2"}, exporter: "otlp", sampler: "TraceIDRatioBased{1}", warns: "OTEL_TRACES_SAMPLER_ARG"},
+		"never":                 {vars: map[string]string{endpoint: "http://x", "OTEL_TRACES_SAMPLER": "always_off"}, exporter: "otlp", sampler: "AlwaysOffSampler"},
+		"a sampler of no use":   {vars: map[string]string{endpoint: "http://x", "OTEL_TRACES_SAMPLER": "jaeger_remote"}, exporter: "otlp", sampler: "ParentBased{root:AlwaysOn", byParent: true, warns: "OTEL_TRACES_SAMPLER"},
+		"headers":               {vars: map[string]string{endpoint: "http://x", "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20hunter2,x-team=a"}, exporter: "otlp", sampler: "ParentBased", byParent: true},
+		"headers without =":     {vars: map[string]string{endpoint: "http://x", "OTEL_EXPORTER_OTLP_HEADERS": "Bearer hunter2"}, exporter: "none", sampler: "ParentBased", byParent: true, warns: "OTEL_EXPORTER_OTLP_HEADERS"},
+		"headers by colons":     {vars: map[string]string{endpoint: "http://x", "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "Authorization: hunter2=="}, exporter: "none", sampler: "ParentBased", byParent: true, warns: "OTEL_EXPORTER_OTLP_TRACES_HEADERS"},
+		"headers with a bare %": {vars: map[string]string{endpoint: "http://x", "OTEL_EXPORTER_OTLP_HEADERS": "a=hunter2%"}, exporter: "none", sampler: "ParentBased", byParent: true, warns: "OTEL_EXPORTER_OTLP_HEADERS"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var log strings.Builder
-			e := readTraceEnv(lookup(tt.vars), slog.New(slog.NewTextHandler(&log, nil)))
+			read := env(tt.vars)
+			read.Warn(slog.New(slog.NewTextHandler(&log, nil)))
+			e := read.traces
 			if e.exporter != tt.exporter || e.grpc != tt.grpc || e.byParent != tt.byParent {
-				t.Errorf("readTraceEnv(%v) = exporter %s, grpc %t, by parent %t; want %s, %t, %t", tt.vars, e.exporter, e.grpc, e.byParent, tt.exporter, tt.grpc, tt.byParent)
+				t.Errorf("the traces of %v = exporter %s, grpc %t, by parent %t; want %s, %t, %t", tt.vars, e.exporter, e.grpc, e.byParent, tt.exporter, tt.grpc, tt.byParent)
 			}
 			if e.sampler != nil && (tt.sampler == "" || !strings.HasPrefix(e.sampler.Description(), tt.sampler)) {
-				t.Errorf("readTraceEnv(%v) samples by %s, want %s", tt.vars, e.sampler.Description(), tt.sampler)
+				t.Errorf("the traces of %v samples by %s, want %s", tt.vars, e.sampler.Description(), tt.sampler)
 			}
 			if warned := log.String(); (warned != "") != (tt.warns != "") || !strings.Contains(warned, tt.warns) || strings.Contains(warned, "hunter2") {
-				t.Errorf("readTraceEnv(%v) logs %q, want something of %q and no secret", tt.vars, warned, tt.warns)
+				t.Errorf("the traces of %v logs %q, want something of %q and no secret", tt.vars, warned, tt.warns)
 			}
 		})
 	}
@@ -82,7 +87,7 @@ func TestVariablesOfTraces(t *testing.T) {
 
 func TestNobodyFollowsUnlessAsked(t *testing.T) {
 	t.Parallel()
-	if got := NewTracing(TracingOptions{Env: lookup(nil)}); got != nil {
+	if got := NewTracing(TracingOptions{Env: env(nil)}); got != nil {
 		t.Errorf("NewTracing without variables = %v, want nil", got)
 	}
 }
@@ -135,7 +140,7 @@ func followDelivery(t *Tracing, ctx context.Context, a *delivery.Attempt, now ti
 
 // following is a Tracing whose spans go nowhere.
 func following(tb testing.TB) *Tracing {
-	tr := NewTracing(TracingOptions{Env: lookup(map[string]string{"OTEL_TRACES_EXPORTER": "console"})})
+	tr := NewTracing(TracingOptions{Env: env(map[string]string{"OTEL_TRACES_EXPORTER": "console"})})
 	tr.send(taking)
 	tb.Cleanup(tr.Close)
 	return tr
@@ -218,7 +223,7 @@ func TestLostSpansAreCountedAndToldOnce(t *testing.T) {
 func TestCloseDoesNotWaitForAReceiverThatHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		tr := NewTracing(TracingOptions{Env: lookup(map[string]string{"OTEL_TRACES_EXPORTER": "console"}), FlushTimeout: 3 * time.Second})
+		tr := NewTracing(TracingOptions{Env: env(map[string]string{"OTEL_TRACES_EXPORTER": "console"}), FlushTimeout: 3 * time.Second})
 		tr.send(hanging)
 		var e event.Event
 		tr.Stored(tr.Store(t.Context(), &e), &e, event.Receipt{}, nil)
@@ -250,7 +255,7 @@ func TestAFullOutboxDropsAndDoesNotWait(t *testing.T) {
 func TestTextIsValid(t *testing.T) {
 	t.Parallel()
 	var got []Span
-	tr := NewTracing(TracingOptions{Env: lookup(nil), Spans: func(s Span) { got = append(got, s) }})
+	tr := NewTracing(TracingOptions{Env: env(nil), Spans: func(s Span) { got = append(got, s) }})
 	e := event.Event{ID: "a\xffb", Subject: "order.created"}
 	tr.Stored(tr.Store(t.Context(), &e), &e, event.Receipt{}, errors.New("no \xfe room"))
 	if len(got) != 1 || !got[0].Failed {
@@ -265,7 +270,7 @@ func TestTextIsValid(t *testing.T) {
 func TestARequestsSpanHoldsNoToken(t *testing.T) {
 	t.Parallel()
 	var got []Span
-	tr := NewTracing(TracingOptions{Env: lookup(nil), Spans: func(s Span) { got = append(got, s) }})
+	tr := NewTracing(TracingOptions{Env: env(nil), Spans: func(s Span) { got = append(got, s) }})
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://x/webhooks/a/hunter2?key=hunter2", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -296,7 +301,7 @@ func BenchmarkEvent(b *testing.B) {
 		b.Run("ratio="+ratio, func(b *testing.B) {
 			b.Setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
 			b.Setenv("OTEL_TRACES_SAMPLER_ARG", ratio)
-			tr := NewTracing(TracingOptions{})
+			tr := NewTracing(TracingOptions{Env: ReadEnv(nil)})
 			tr.Open()
 			defer tr.Close()
 			r := httptest.NewRequest(http.MethodPost, "/webhooks/a", nil)
