@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -174,9 +175,10 @@ func (s *Server) searchEvents(c echo.Context) error {
 		s.answer(c, asRefusal(err))
 		return nil
 	}
+	release := sync.OnceFunc(func() { <-s.searching })
 	select {
 	case s.searching <- struct{}{}:
-		defer func() { <-s.searching }()
+		defer release()
 	default:
 		c.Response().Header().Set("Retry-After", "2")
 		s.answer(c, refuse(http.StatusTooManyRequests, "another search is running", "ask again when it is done"))
@@ -197,6 +199,7 @@ func (s *Server) searchEvents(c echo.Context) error {
 		last = p
 		w.write(SearchLine{Progress: &p})
 	})
+	release() // before the answer ends: who has it may ask again
 	if err != nil {
 		no := asRefusal(err)
 		s.logRefused(c, no)

@@ -241,6 +241,7 @@ var byMeaning = map[string]string{
 	"type_network":           "what an address has to look like",
 	"url_token_short":        "it may be a variable",
 	"variable":               "needs the environment",
+	"when_":                  "an expression is a text to a schema",
 	"yaml":                   "gone once it is read",
 }
 
