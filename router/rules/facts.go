@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
 	"cel.dev/cel-go/common/types"
@@ -79,6 +78,10 @@ func (f *reader) joined(parts []ast.Expr, decisive bool) (known, is bool) {
 	return all, !decisive
 }
 
+// constantWork bounds what is made of an expression that looks at nothing of an
+// event. One that takes more is not known.
+const constantWork = maxWork / 100
+
 // constant evaluates what looks at nothing of the event.
 func (f *reader) constant(x ast.Expr) (known, is bool) {
 	looks := false
@@ -98,7 +101,7 @@ func (f *reader) constant(x ast.Expr) (known, is bool) {
 	if err != nil {
 		return false, false
 	}
-	out, _, err := program.Eval(cel.NoVars())
+	out, _, err := program.Eval(map[string]any{meterName: &meter{left: constantWork}})
 	b, ok := out.(types.Bool)
 	return err == nil && ok, bool(b)
 }
