@@ -23,9 +23,9 @@ COPY sinks/ sinks/
 COPY LICENSE THIRD_PARTY_LICENSES.md /licenses/
 ARG TARGETOS TARGETARCH
 ARG VERSION=dev REVISION= CREATED=
-ENV CGO_ENABLED=0
+ENV CGO_ENABLED=0 GOCACHE=/cache/build
 # /data becomes the volume, with the owner that may write to it.
-RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
+RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/cache/build \
     mkdir -p /out /data && \
     GOOS=$TARGETOS GOARCH=$TARGETARCH go build -trimpath -buildvcs=false \
       -ldflags "-s -w -X main.version=$VERSION -X main.revision=$REVISION -X main.created=$CREATED" \
